@@ -1,0 +1,1 @@
+//! Backends: from the memory IR to machine code or PTX.

@@ -1,0 +1,1 @@
+//! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.

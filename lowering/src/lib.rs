@@ -1,0 +1,1 @@
+//! Passes over the intermediate representations, and the pipelines made of them.

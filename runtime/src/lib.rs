@@ -1,0 +1,1 @@
+//! Runs compiled models; knows nothing of the compiler.

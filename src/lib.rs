@@ -1,0 +1,1 @@
+//! `tcc`, a tensor compiler: the facade over its crates.
