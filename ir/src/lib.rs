@@ -1,1 +1,6 @@
 //! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.
+
+pub mod dim;
+
+/// No tensor may have more elements than this, so that byte offsets fit an `i64` with room to spare.
+pub const MAX_ELEMENTS: i64 = 1 << 47;
