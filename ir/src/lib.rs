@@ -1,1 +1,3 @@
 //! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.
+
+pub mod dtype;
