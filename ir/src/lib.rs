@@ -1,3 +1,4 @@
 //! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.
 
 pub mod dtype;
+pub mod tensor;
