@@ -2,3 +2,4 @@
 
 pub mod dtype;
 pub mod tensor;
+pub mod weights;
