@@ -70,6 +70,7 @@ impl FloatFormat {
     /// format without NaN holds the greatest finite value in both cases, and encodes NaN as the
     /// positive one. Negative values become NaN in an unsigned format, and the least value when
     /// they are zero, as positive zero does in a format that has none.
+    #[inline]
     pub const fn encode(self, value: f64, saturate: bool) -> u64 {
         if value.is_nan() {
             return self.nan_bits(value.is_sign_negative());
@@ -81,11 +82,33 @@ impl FloatFormat {
         let bits = value.to_bits();
         let field = ((bits >> 52) & 0x7ff) as i32;
         let fraction = bits & ((1 << 52) - 1);
+        if self.is_well_within(field) {
+            return self.encode_normal(bits);
+        }
         if field == 0 {
             self.encode_parts(negative, fraction, -1074, saturate)
         } else {
             self.encode_parts(negative, fraction | (1 << 52), field - 1075, saturate)
         }
+    }
+
+    /// Whether values with this exponent field of `f64` are normal here and cannot overflow, even
+    /// when rounded up.
+    const fn is_well_within(self, field: i32) -> bool {
+        let rebiased = field - 1023 + self.bias;
+        let last = (1 << self.exponent_bits) - 2;
+        self.subnormals && self.mantissa_bits < 52 && rebiased >= 1 && rebiased < last
+    }
+
+    /// The common case in a few operations: rounds the bits of an `f64` in place, where a carry out
+    /// of the mantissa increments the exponent, and moves the exponent to the bias here.
+    const fn encode_normal(self, bits: u64) -> u64 {
+        let dropped = 52 - self.mantissa_bits;
+        let magnitude = bits & (u64::MAX >> 1);
+        let is_odd = (magnitude >> dropped) & 1;
+        let rounded = (magnitude + (1 << (dropped - 1)) - 1 + is_odd) >> dropped;
+        let encoded = rounded - (((1023 - self.bias) as u64) << self.mantissa_bits);
+        if bits >> 63 == 1 { encoded | self.sign_bit() } else { encoded }
     }
 
     /// The encoding nearest to an integer: one rounding, even beyond the integers of `f64`.

@@ -92,8 +92,12 @@ impl Scalar {
 
 impl DType {
     /// The value of an element's bits; bits above the type's width are ignored.
+    #[inline]
     pub const fn decode_bits(self, bits: u64) -> Scalar {
         match self.kind() {
+            // What the format would give, in one instruction.
+            Kind::Float(_) if matches!(self, DType::F32) => Scalar::Float(f32::from_bits(bits as u32) as f64),
+            Kind::Float(_) if matches!(self, DType::F64) => Scalar::Float(f64::from_bits(bits)),
             Kind::Float(format) => Scalar::Float(format.decode(bits)),
             Kind::Int { bits: width, signed } => Scalar::Int(wrap_to_int(bits as i128, width, signed)),
             Kind::Bool => Scalar::Int((bits & 0xff != 0) as i128),

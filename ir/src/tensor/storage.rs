@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::Extents;
 use crate::dtype::DType;
 
-/// Bytes that tensors may look at while anybody holds the `Arc`, such as a mapped file.
+/// Bytes that tensors may look at while anybody holds the `Arc`, such as a mapped file. They must
+/// be the same bytes whenever asked for.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Owned allocations start at a cache line, which is also the widest vector of any target.

@@ -20,6 +20,8 @@ use crate::tensor::Tensor;
 const HEADER_LIMIT: usize = 100_000_000;
 /// Data starts at a multiple of this, so that mapped tensors are aligned.
 const DATA_ALIGNMENT: usize = 64;
+/// More axes than any framework has; errors show whole shapes.
+const RANK_LIMIT: usize = 64;
 const METADATA: &str = "__metadata__";
 
 #[rustfmt::skip]
@@ -178,6 +180,10 @@ impl Entry {
             let known: Vec<&str> = TYPES.iter().map(|(_, name)| *name).collect();
             return Err(malformed("dtype", &format_args!("one of {}", known.join(", ")), &self.dtype));
         };
+        if self.shape.len() > RANK_LIMIT {
+            let expected = format_args!("at most {RANK_LIMIT} axes").to_string();
+            return Err(malformed("shape", &expected, &self.shape.len()));
+        }
         let shape: Result<Vec<usize>, _> = self.shape.iter().map(|extent| usize::try_from(*extent)).collect();
         let shape =
             shape.map_err(|_| malformed("shape", &"extents of this machine's size", &"a greater one"))?;

@@ -40,8 +40,9 @@ fn safetensors_bytes(tensors: &[(String, Tensor)]) -> Vec<u8> {
     bytes
 }
 
-/// An archive of one deflated member with sizes in the directory only, as streaming writers make.
-fn deflated_npz(name: &str, tensor: &Tensor) -> Vec<u8> {
+/// An archive of one deflated member with sizes in the directory only, as streaming writers make;
+/// those are in a zip64 extra field if `wide`.
+fn deflated_npz(name: &str, tensor: &Tensor, wide: bool) -> Vec<u8> {
     let plain = npy_bytes(tensor);
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(&plain).expect("memory");
@@ -58,12 +59,19 @@ fn deflated_npz(name: &str, tensor: &Tensor) -> Vec<u8> {
     bytes.extend(&data);
     let directory = bytes.len();
     bytes.extend(b"PK\x01\x02\x14\0\x14\0\x08\0\x08\0\0\0\0\0");
-    for field in [crc.sum(), data.len() as u32, plain.len() as u32] {
+    let sizes = [data.len(), plain.len()];
+    let narrow = sizes.map(|size| if wide { u32::MAX } else { size as u32 });
+    for field in [crc.sum(), narrow[0], narrow[1]] {
         bytes.extend(field.to_le_bytes());
     }
     bytes.extend(name_length);
-    bytes.extend([0; 16]);
+    bytes.extend([if wide { 20 } else { 0 }, 0]);
+    bytes.extend([0; 14]);
     bytes.extend(name.as_bytes());
+    if wide {
+        bytes.extend([1, 0, 16, 0]);
+        bytes.extend([sizes[1].to_le_bytes(), sizes[0].to_le_bytes()].concat());
+    }
     let length = bytes.len() - directory;
     bytes.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
     bytes.extend((length as u32).to_le_bytes());
@@ -110,13 +118,37 @@ fn mapped_tensors_are_aligned_windows() {
 #[test]
 fn deflated_members_are_inflated_and_checked() {
     let tensor = Tensor::zeros(DType::F32, &[64, 64]).expect("small");
-    let mut bytes = deflated_npz("w", &tensor);
+    let mut bytes = deflated_npz("w", &tensor, false);
     let read = |bytes: &[u8]| Npz::parse(WeightsFile::from_bytes("d.npz", bytes.to_vec()))?.read_all();
-    assert_eq!(read(&bytes).expect("valid"), [("w".to_owned(), tensor)]);
+    assert_eq!(read(&bytes).expect("valid"), [("w".to_owned(), tensor.clone())]);
+    assert_eq!(read(&deflated_npz("w", &tensor, true)).expect("valid"), [("w".to_owned(), tensor)]);
     let crc_at = bytes.len() - 22 - 5 - 46 + 16;
     bytes[crc_at] ^= 1;
     let error = read(&bytes).expect_err("the checksum differs").to_string();
     assert!(error.starts_with("d.npz: member w.npy: expected checksum 0x"), "{error}");
+}
+
+#[test]
+fn more_members_than_a_plain_directory_counts() {
+    let one = Tensor::scalar(DType::Bool, true.into());
+    let tensors: Vec<(String, Tensor)> = (0..65_540).map(|index| (index.to_string(), one.clone())).collect();
+    let npz = Npz::parse(WeightsFile::from_bytes("many.npz", npz_bytes(&tensors))).expect("valid");
+    assert_eq!(npz.names().count(), tensors.len());
+    assert_eq!(npz.get("65539").expect("a member").expect("valid"), one);
+}
+
+#[test]
+fn overlapping_members_are_refused() {
+    let tensor = Tensor::zeros(DType::F32, &[4]).expect("small");
+    let mut bytes = npz_bytes(&[("a".to_owned(), tensor.clone()), ("b".to_owned(), tensor)]);
+    // The second entry's local header becomes the first's.
+    let second = bytes.len() - 22 - (46 + 5) + 42;
+    bytes[second..second + 4].fill(0);
+    let error = Npz::parse(WeightsFile::from_bytes("o.npz", bytes)).expect_err("overlap").to_string();
+    assert_eq!(
+        error,
+        "o.npz: directory: expected members apart from each other, found a.npy and b.npy overlapping"
+    );
 }
 
 #[test]
@@ -187,8 +219,9 @@ fn damaged_files_give_tensors_or_errors() {
             judge(npy::read(&WeightsFile::from_bytes("x", bytes)).map(|tensor| vec![("x".into(), tensor)]));
         });
     }
-    let deflated = deflated_npz("w", &Tensor::random(DType::F32, &[20, 20], 5).expect("small"));
-    for valid in [npz_bytes(&tensors[..3]), deflated] {
+    let noise = Tensor::random(DType::F32, &[20, 20], 5).expect("small");
+    let deflated = [false, true].map(|wide| deflated_npz("w", &noise, wide));
+    for valid in [npz_bytes(&tensors[..3])].into_iter().chain(deflated) {
         damage(&valid, |bytes| {
             judge(Npz::parse(WeightsFile::from_bytes("x", bytes)).and_then(|npz| npz.read_all()));
         });
