@@ -1,6 +1,9 @@
 //! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.
 
 pub mod dim;
+pub mod dtype;
+pub mod tensor;
+pub mod weights;
 
 /// No tensor may have more elements than this, so that byte offsets fit an `i64` with room to spare.
 pub const MAX_ELEMENTS: i64 = 1 << 47;

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use prove::{Range, Ranges};
-pub use text::{DimParseError, parse_dim};
+pub use text::{DimParseError, parse_dim, parse_dim_prefix};
 
 use smallvec::{SmallVec, smallvec};
 

@@ -28,6 +28,13 @@ pub fn parse_dim(text: &str) -> Result<Dim, DimParseError> {
     if parser.at < text.len() { Err(parser.error("an operator or the end")) } else { Ok(dim) }
 }
 
+/// Parses the dim that starts at a byte of a longer text; gives it with the offset of its end.
+pub fn parse_dim_prefix(text: &str, at: usize) -> Result<(Dim, usize), DimParseError> {
+    let mut parser = Parser { text: text.as_bytes(), at, depth: 0 };
+    let dim = parser.sum()?;
+    Ok((dim, parser.at))
+}
+
 impl std::str::FromStr for Dim {
     type Err = DimParseError;
     fn from_str(text: &str) -> Result<Dim, DimParseError> {
@@ -59,6 +66,12 @@ impl Parser<'_> {
         found
     }
 
+    /// `//` starts a comment of the text around the dim.
+    fn at_comment(&mut self) -> bool {
+        self.space();
+        self.text[self.at.min(self.text.len())..].starts_with(b"//")
+    }
+
     fn sum(&mut self) -> Result<Dim, DimParseError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -82,7 +95,7 @@ impl Parser<'_> {
         loop {
             if self.accept(b'*') {
                 left = &left * &self.factor()?;
-            } else if self.accept(b'/') {
+            } else if !self.at_comment() && self.accept(b'/') {
                 left = left.floor_div(&self.factor()?);
             } else if self.accept(b'%') {
                 left = left.modulo(&self.factor()?);
