@@ -1,8 +1,14 @@
 //! The three intermediate representations of `tcc`: their types, text, verifiers and interpreters.
 
+pub mod diag;
 pub mod dim;
 pub mod dtype;
+pub mod graph;
+pub mod numerics;
+pub mod scalar;
+pub mod shape;
 pub mod tensor;
+pub mod text;
 pub mod weights;
 
 /// No tensor may have more elements than this, so that byte offsets fit an `i64` with room to spare.

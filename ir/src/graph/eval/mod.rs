@@ -1,0 +1,225 @@
+//! What graphs mean: a slow, obvious interpreter.
+
+pub(super) mod composite;
+pub(super) mod contraction;
+pub(super) mod control;
+pub(super) mod elementwise;
+pub(super) mod indexed;
+pub(super) mod movement;
+pub(super) mod order;
+pub(super) mod reduction;
+pub(super) mod source;
+pub(super) mod types;
+
+use smallvec::SmallVec;
+
+use super::{Attr, Graph, Node, Op, Typing};
+use crate::dim::{Bindings, Dim, Symbol};
+use crate::shape::{Extents, Shape, TensorType};
+use crate::tensor::{Tensor, TensorError};
+
+/// What one op means: from operands to results.
+pub type EvalFn = fn(&Call<'_>) -> Result<Vec<Tensor>, EvalError>;
+
+/// Why a graph has no value for some inputs.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The inputs do not fit the parameters.
+    #[error("input `{name}`: expected {expected}, got {got}")]
+    Input {
+        /// The parameter.
+        name: String,
+        /// Its type.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// Something that only values can show: an index out of bounds, extents that differ after all.
+    #[error("{message}")]
+    Value {
+        /// Expected …, got ….
+        message: String,
+    },
+    /// A symbol was used before anything bound it.
+    #[error("expected a value for the symbol `{0}`, got none")]
+    Unbound(Symbol),
+    /// A tensor could not be made.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// An error in a node.
+    #[error("{node}: {source}")]
+    At {
+        /// The op and what it came from.
+        node: String,
+        /// What happened there.
+        source: Box<EvalError>,
+    },
+}
+
+impl EvalError {
+    /// An error that only values can show.
+    pub fn value(message: impl Into<String>) -> EvalError {
+        EvalError::Value { message: message.into() }
+    }
+}
+
+impl From<Symbol> for EvalError {
+    fn from(symbol: Symbol) -> EvalError {
+        EvalError::Unbound(symbol)
+    }
+}
+
+/// One node about to be evaluated.
+pub struct Call<'a> {
+    /// The operands.
+    pub inputs: &'a [Tensor],
+    /// Attributes and operand types, for access by name.
+    pub typing: Typing<'a>,
+    /// The values of the symbols bound so far.
+    pub bindings: &'a Bindings,
+    /// The types of the results as inferred, which may name symbols this node binds.
+    pub results: &'a [TensorType],
+}
+
+impl Call<'_> {
+    /// The value of an expression.
+    pub fn dim(&self, dim: &Dim) -> Result<i64, EvalError> {
+        Ok(dim.eval(self.bindings)?)
+    }
+
+    /// The values of a shape; an extent below zero is an error.
+    pub fn extents(&self, shape: &Shape) -> Result<Extents, EvalError> {
+        shape
+            .iter()
+            .map(|d| {
+                let value = self.dim(d)?;
+                usize::try_from(value).map_err(|_| {
+                    EvalError::value(format!("expected an extent that is not negative, got {d} = {value}"))
+                })
+            })
+            .collect()
+    }
+
+    /// An operand by position.
+    pub fn input(&self, index: usize) -> &Tensor {
+        &self.inputs[index]
+    }
+}
+
+/// Evaluates a graph on inputs in the order of its parameters.
+pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
+    evaluate_in(graph, inputs, &Bindings::new())
+}
+
+/// Evaluates a region under bindings of the symbols of the graph around it.
+pub fn evaluate_in(graph: &Graph, inputs: &[Tensor], outer: &Bindings) -> Result<Vec<Tensor>, EvalError> {
+    let mut bindings = outer.clone();
+    if inputs.len() != graph.params().len() {
+        return Err(EvalError::value(format!(
+            "expected {} inputs, got {}",
+            graph.params().len(),
+            inputs.len()
+        )));
+    }
+    let mut values: Vec<Option<Tensor>> = vec![None; graph.value_count()];
+    for ((name, value), tensor) in graph.params().iter().zip(inputs) {
+        let ty = graph.ty(*value);
+        bind(ty, tensor, &mut bindings).map_err(|got| EvalError::Input {
+            name: name.to_string(),
+            expected: ty.to_string(),
+            got,
+        })?;
+        values[value.index()] = Some(tensor.clone());
+    }
+    for (symbol, range) in graph.ranges.iter() {
+        if let Some(value) = bindings.get(symbol).filter(|v| **v < range.lo || **v > range.hi) {
+            return Err(EvalError::value(format!(
+                "expected {symbol} in {}..={}, got {value}",
+                range.lo, range.hi
+            )));
+        }
+    }
+    let mut uses = graph.use_counts();
+    for (_, node) in graph.nodes() {
+        let results = evaluate_node(graph, node, &values, &mut bindings)
+            .map_err(|source| EvalError::At { node: node.describe(), source: Box::new(source) })?;
+        // Values are dropped after their last use, so that peak memory is that of the live ones.
+        for operand in &node.operands {
+            uses[operand.index()] -= 1;
+            if uses[operand.index()] == 0 {
+                values[operand.index()] = None;
+            }
+        }
+        for (value, tensor) in node.results().zip(results) {
+            if uses[value.index()] > 0 {
+                values[value.index()] = Some(tensor);
+            }
+        }
+    }
+    let take = |value: &super::Value| {
+        values[value.index()].clone().ok_or_else(|| EvalError::value("expected outputs to be computed"))
+    };
+    graph.outputs().iter().map(|(_, v)| take(v)).collect()
+}
+
+fn evaluate_node(
+    graph: &Graph,
+    node: &Node,
+    values: &[Option<Tensor>],
+    bindings: &mut Bindings,
+) -> Result<Vec<Tensor>, EvalError> {
+    let inputs: SmallVec<[Tensor; 4]> =
+        node.operands.iter().filter_map(|v| values[v.index()].clone()).collect();
+    let operands: SmallVec<[&TensorType; 4]> = node.operands.iter().map(|v| graph.ty(*v)).collect();
+    let typing = Typing {
+        op: node.op,
+        operands: &operands,
+        attrs: &node.attrs,
+        regions: &node.regions,
+        ranges: &graph.ranges,
+    };
+    let types: SmallVec<[TensorType; 2]> = node.results().map(|v| graph.ty(v).clone()).collect();
+    let call = Call { inputs: &inputs, typing, bindings, results: &types };
+    let results = (node.op.def().eval)(&call)?;
+    if node.op == Op::BindDims {
+        bind_values(&node.attrs[0], &results[0], bindings)?;
+    }
+    for (ty, tensor) in types.iter().zip(&results) {
+        bind(ty, tensor, bindings)
+            .map_err(|got| EvalError::value(format!("expected a result of type {ty}, got {got}")))?;
+    }
+    Ok(results)
+}
+
+/// Names the elements of a vector.
+fn bind_values(symbols: &Attr, sizes: &Tensor, bindings: &mut Bindings) -> Result<(), EvalError> {
+    let Attr::Dims(symbols) = symbols else { return Ok(()) };
+    for (symbol, value) in symbols.iter().filter_map(Dim::as_symbol).zip(sizes.iter_scalars()) {
+        let value = i64::try_from(value.to_i128())
+            .map_err(|_| EvalError::value(format!("expected {symbol} to fit 64 bits")))?;
+        bindings.insert(symbol.clone(), value);
+    }
+    Ok(())
+}
+
+/// Binds the symbols of a type to the extents of a tensor; on contradiction gives what the tensor is.
+fn bind(ty: &TensorType, tensor: &Tensor, bindings: &mut Bindings) -> Result<(), String> {
+    let got = || format!("{}{:?}", tensor.dtype(), tensor.shape());
+    if tensor.dtype() != ty.dtype || tensor.rank() != ty.shape.rank() {
+        return Err(got());
+    }
+    for (dim, extent) in ty.shape.iter().zip(tensor.shape()) {
+        let extent = *extent as i64;
+        match dim.eval(bindings) {
+            Ok(value) if value == extent => {}
+            Ok(value) => return Err(format!("{}, where {dim} is {value}", got())),
+            // An expression over symbols that a later parameter binds is checked by the nodes that use it.
+            Err(_) => {
+                if let Some(symbol) = dim.as_symbol() {
+                    bindings.insert(symbol.clone(), extent);
+                }
+            }
+        }
+    }
+    Ok(())
+}
