@@ -4,6 +4,7 @@ pub mod diag;
 pub mod dim;
 pub mod dtype;
 pub mod graph;
+pub mod loops;
 pub mod numerics;
 pub mod scalar;
 pub mod shape;

@@ -60,7 +60,8 @@ impl<'a> Cursor<'a> {
     pub fn peek(&self, token: &str) -> bool {
         let at = self.here();
         let rest = &self.source[at..];
-        rest.starts_with(token) && !(token.ends_with(is_word) && rest[token.len()..].starts_with(is_word))
+        rest.starts_with(token)
+            && !(token.starts_with(char::is_alphabetic) && rest[token.len()..].starts_with(is_word))
     }
 
     /// Takes the punctuation or word if the text goes on with it.

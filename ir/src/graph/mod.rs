@@ -26,6 +26,7 @@ pub use infer::{Typing, Violation};
 pub use ops::{Op, OpDef};
 pub use rewrite::Rewriter;
 pub use text::{PrintOptions, parse_graph};
+pub(crate) use text::{parse_ranges, parse_type};
 
 use crate::diag::Diags;
 use crate::dim::{Range, Ranges, Symbol};

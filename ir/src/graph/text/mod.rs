@@ -16,6 +16,7 @@ mod parse;
 mod print;
 
 pub use parse::parse_graph;
+pub(crate) use parse::{parse_ranges, parse_type};
 pub(super) use print::print_graph;
 
 /// How a graph is printed.

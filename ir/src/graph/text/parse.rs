@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::constant;
 use crate::diag::{Diag, Diags, Span};
-use crate::dim::{Range, Symbol};
+use crate::dim::{Range, Ranges, Symbol};
 use crate::dtype::DType;
 use crate::graph::attr::{Attr, AttrKind, Attrs};
 use crate::graph::verify::{MAX_REGION_DEPTH, check_size};
@@ -52,6 +52,26 @@ fn parse_dtype(cursor: &mut Cursor<'_>) -> Result<DType, Diag> {
     word.parse().map_err(|_| {
         Diag::at(cursor.since(start), "syntax", format!("expected an element type, got `{word}`"))
     })
+}
+
+/// Parses `N in 1..=8, M in 0..=4`.
+pub(crate) fn parse_ranges(cursor: &mut Cursor<'_>, ranges: &mut Ranges) -> Result<(), Diag> {
+    loop {
+        let symbol = Symbol::new(cursor.word("the name of a symbol")?);
+        cursor.expect("in")?;
+        let start = cursor.here();
+        let lo = cursor.bound("..=")?;
+        cursor.expect("..=")?;
+        let hi = cursor.int()?;
+        if lo > hi {
+            let message = format!("expected a range that is not empty, got {lo}..={hi}");
+            return Err(Diag::at(cursor.since(start), "syntax", message));
+        }
+        ranges.set(symbol, Range { lo, hi });
+        if !cursor.accept(",") {
+            return Ok(());
+        }
+    }
 }
 
 struct Parser<'c, 's> {
@@ -107,7 +127,7 @@ impl Parser<'_, '_> {
             Ok((name, ty, c.since(start)))
         })?;
         if self.cursor.accept("where") {
-            self.ranges(&mut graph)?;
+            parse_ranges(self.cursor, &mut graph.ranges)?;
         }
         self.cursor.expect("{")?;
         while !self.cursor.peek("return") && !self.cursor.at_end() && !self.diags.is_full() {
@@ -140,25 +160,6 @@ impl Parser<'_, '_> {
             }
         }
         Ok(())
-    }
-
-    fn ranges(&mut self, graph: &mut Graph) -> Result<(), Diag> {
-        loop {
-            let symbol = Symbol::new(self.cursor.word("the name of a symbol")?);
-            self.cursor.expect("in")?;
-            let start = self.cursor.here();
-            let lo = self.cursor.bound("..=")?;
-            self.cursor.expect("..=")?;
-            let hi = self.cursor.int()?;
-            if lo > hi {
-                let message = format!("expected a range that is not empty, got {lo}..={hi}");
-                self.diags.push(Diag::at(self.cursor.since(start), "syntax", message));
-            }
-            graph.set_range(symbol, Range { lo, hi });
-            if !self.cursor.accept(",") {
-                return Ok(());
-            }
-        }
     }
 
     /// One node; errors are recorded and its results poisoned.
