@@ -5,6 +5,7 @@ pub mod dim;
 pub mod dtype;
 pub mod graph;
 pub mod loops;
+pub mod mem;
 pub mod numerics;
 pub mod scalar;
 pub mod shape;
