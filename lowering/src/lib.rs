@@ -1,1 +1,3 @@
 //! Passes over the intermediate representations, and the pipelines made of them.
+
+pub mod graph_to_loops;
