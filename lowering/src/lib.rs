@@ -1,3 +1,4 @@
 //! Passes over the intermediate representations, and the pipelines made of them.
 
 pub mod graph_to_loops;
+pub mod loops_to_mem;

@@ -71,6 +71,8 @@ pub enum LoopKind {
     Parallel,
     /// As the lanes of vector instructions.
     Vector,
+    /// As one axis of a micro-tile contraction: three such loops stand around one sum of products.
+    Tile,
     /// As copies of the body.
     Unrolled,
     /// As blocks of a grid, along axis 0, 1 or 2.

@@ -94,9 +94,12 @@ impl Parser<'_> {
     }
 
     fn kind(&mut self) -> Result<LoopKind, Diag> {
-        for (word, kind) in
-            [("parallel", LoopKind::Parallel), ("vector", LoopKind::Vector), ("unrolled", LoopKind::Unrolled)]
-        {
+        for (word, kind) in [
+            ("parallel", LoopKind::Parallel),
+            ("vector", LoopKind::Vector),
+            ("tile", LoopKind::Tile),
+            ("unrolled", LoopKind::Unrolled),
+        ] {
             if self.cursor.accept(word) {
                 return Ok(kind);
             }

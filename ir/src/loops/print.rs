@@ -118,6 +118,7 @@ impl Display for LoopKind {
             LoopKind::Serial => Ok(()),
             LoopKind::Parallel => f.write_str(" parallel"),
             LoopKind::Vector => f.write_str(" vector"),
+            LoopKind::Tile => f.write_str(" tile"),
             LoopKind::Unrolled => f.write_str(" unrolled"),
             LoopKind::Block(axis) => write!(f, " block.{}", ["x", "y", "z"][usize::from(*axis).min(2)]),
             LoopKind::Thread(axis) => write!(f, " thread.{}", ["x", "y", "z"][usize::from(*axis).min(2)]),

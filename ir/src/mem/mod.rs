@@ -205,8 +205,8 @@ pub enum Rhs {
     },
     /// The same bits under the register's type.
     Bitcast(Reg),
-    /// All lanes combined into one, as a balanced tree over neighbours.
-    Across(ScalarOp, Reg),
+    /// One lane.
+    Extract(Reg, u32),
 }
 
 impl Program {

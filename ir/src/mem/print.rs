@@ -108,7 +108,7 @@ fn rhs(f: &mut Formatter<'_>, ty: RegType, value: &Rhs) -> fmt::Result {
             write!(f, "{} {value}", if *saturate { "cast" } else { "cast_overflowing" })
         }
         Rhs::Bitcast(reg) => write!(f, "bitcast {reg}"),
-        Rhs::Across(op, reg) => write!(f, "across {} {reg}", op.name()),
+        Rhs::Extract(reg, lane) => write!(f, "lane {lane} of {reg}"),
     }
 }
 

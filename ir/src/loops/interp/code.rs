@@ -91,7 +91,7 @@ impl Names {
             Stmt::For { var, extent, kind, body } => {
                 let extent = self.index(extent);
                 let slot = self.scalar(var);
-                let concurrent = !matches!(kind, LoopKind::Serial | LoopKind::Unrolled);
+                let concurrent = !matches!(kind, LoopKind::Serial | LoopKind::Unrolled | LoopKind::Tile);
                 Code::For { var: slot, name: var.clone(), extent, concurrent, body: self.block(body) }
             }
             Stmt::If { conds, body } => Code::If { conds: self.conds(conds), body: self.block(body) },

@@ -1,0 +1,62 @@
+//! Three tile loops around a sum of products become one micro-tile contraction.
+//!
+//! ```text
+//! for i in 0..m tile { for j in 0..n tile { for p in 0..k tile { c[i, j] += a[i, p] * b[p, j] } } }
+//! ```
+
+use tcc_ir::dim::{Dim, Symbol};
+use tcc_ir::loops::{Access, Combine, Expr, LoopKind, Stmt};
+use tcc_ir::mem::{Panel, Tile};
+use tcc_ir::scalar::ScalarOp;
+
+use super::{Lowering, Place};
+
+impl Lowering {
+    /// The contraction that a loop is the outermost of, if it is one.
+    pub(super) fn tile(&mut self, stmt: &Stmt) -> Option<Tile> {
+        let (i, m, body) = tile_loop(stmt)?;
+        let [inner] = body else { return None };
+        let (j, n, body) = tile_loop(inner)?;
+        let [inner] = body else { return None };
+        let (p, k, body) = tile_loop(inner)?;
+        let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = body else {
+            return None;
+        };
+        let ([c], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
+            return None;
+        };
+        let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
+        for (var, extent) in [(i, m), (j, n), (p, k)] {
+            self.limit(var, extent);
+        }
+        let c = self.panel(c, i, j)?;
+        let a = self.panel(a, i, p)?;
+        let b = self.panel(b, p, j)?;
+        if !c.column.is(1) || !b.column.is(1) {
+            return None;
+        }
+        let most = |dim: &Dim| u32::try_from(self.ranges.bounds(dim).hi).unwrap_or(u32::MAX);
+        let shape = (most(m), most(n));
+        let [m, n, k] = [m, n, k].map(|d| self.ranges.simplify(d));
+        Some(Tile { m, n, k, a, b, c, accumulate: true, shape })
+    }
+
+    /// A matrix whose rows and columns two loops walk over.
+    fn panel(&self, access: &Access, row: &Symbol, column: &Symbol) -> Option<Panel> {
+        let Some(Place::Memory(buffer)) = self.buffers.get(&access.buffer) else { return None };
+        let offset = self.offset(buffer, access);
+        let (rows, rest) = offset.affine_in(row)?;
+        let (columns, rest) = rest.affine_in(column)?;
+        if rows.mentions(column) {
+            return None;
+        }
+        Some(Panel { memory: access.buffer.clone(), offset: rest, row: rows, column: columns })
+    }
+}
+
+fn tile_loop(stmt: &Stmt) -> Option<(&Symbol, &Dim, &[Stmt])> {
+    match stmt {
+        Stmt::For { var, extent, kind: LoopKind::Tile, body } => Some((var, extent, body)),
+        _ => None,
+    }
+}
