@@ -1,1 +1,3 @@
 //! Runs compiled models; knows nothing of the compiler.
+pub mod memory;
+pub mod threads;
