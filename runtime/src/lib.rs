@@ -1,3 +1,5 @@
 //! Runs compiled models; knows nothing of the compiler.
+pub mod cpu;
+pub mod kernels;
 pub mod memory;
 pub mod threads;
