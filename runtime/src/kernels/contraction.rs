@@ -53,6 +53,9 @@ pub(super) trait Lanes {
     const COLUMNS: usize;
     /// Bytes of one vector of columns of one group of B.
     const COLUMN_BYTES: usize;
+    /// How many times the loop goes over a group: kinds that widen B need fewer registers if each goes over the
+    /// group for one of its steps.
+    const PARTS: usize = 1;
     /// Whether `Source` and `Staged` are the same, so that A can be read in place.
     const IN_PLACE: bool = true;
 
@@ -62,10 +65,10 @@ pub(super) trait Lanes {
         // SAFETY: passed on from the caller.
         unsafe { Self::Sums::zero() }
     }
-    /// Reads `COLUMN_BYTES` bytes.
-    unsafe fn column(b: *const u8) -> Self::Column;
-    /// Reads one group of A.
-    unsafe fn row(a: *const u8) -> Self::Row;
+    /// Reads part `PART` of `COLUMN_BYTES` bytes.
+    unsafe fn column<const PART: usize>(b: *const u8) -> Self::Column;
+    /// Reads part `PART` of one group of A.
+    unsafe fn row<const PART: usize>(a: *const u8) -> Self::Row;
     /// `sums + row * column`.
     unsafe fn step(sums: Self::Sums, row: Self::Row, column: Self::Column) -> Self::Sums;
     /// Converts one element.
@@ -113,7 +116,9 @@ pub(super) struct Panels {
 }
 
 /// Steps of k that are staged at once; the buffer for the tallest tile stays well inside L1.
-const STAGED_STEPS: usize = 128;
+const STAGED_STEPS: usize = 256;
+/// Staged elements from one row to the next: not a power of two, so that rows do not compete for cache sets.
+const STAGED_ROW: usize = STAGED_STEPS + 16;
 const MAX_ROWS: usize = 16;
 
 /// Splits a call into pieces the loop can take: `dispatch(rows, vectors, panels)` runs one of them.
@@ -157,16 +162,16 @@ pub(super) unsafe fn contract<L: Lanes>(call: &Call, dispatch: impl Fn(usize, us
     while done < k {
         let steps = (k - done).min(STAGED_STEPS);
         let groups = steps.div_ceil(L::STEP);
-        let mut buffer = MaybeUninit::<[[L::Staged; STAGED_STEPS]; MAX_ROWS]>::uninit();
+        let mut buffer = MaybeUninit::<[[L::Staged; STAGED_ROW]; MAX_ROWS]>::uninit();
         let staged = buffer.as_mut_ptr().cast::<L::Staged>();
         for row in 0..rows {
             // SAFETY: `row` is below `m` and `done..done + steps` within k, so the source is readable; a row of
-            // the buffer holds STAGED_STEPS elements, a multiple of every STEP.
+            // the buffer holds more than STAGED_STEPS elements, and that is a multiple of every STEP.
             unsafe {
                 let source = call.a.cast::<L::Source>().offset(
                     row as isize * call.a_row_stride as isize + done as isize * call.a_k_stride as isize,
                 );
-                let target = staged.add(row * STAGED_STEPS);
+                let target = staged.add(row * STAGED_ROW);
                 L::stage(source, call.a_k_stride as isize, steps, target);
                 for step in steps..groups * L::STEP {
                     target.add(step).write(L::Staged::default());
@@ -175,7 +180,7 @@ pub(super) unsafe fn contract<L: Lanes>(call: &Call, dispatch: impl Fn(usize, us
         }
         panels.groups = groups;
         panels.a = staged.cast_const().cast();
-        panels.a_row = (STAGED_STEPS * size_of::<L::Staged>()) as isize;
+        panels.a_row = (STAGED_ROW * size_of::<L::Staged>()) as isize;
         panels.a_group = (L::STEP * size_of::<L::Staged>()) as isize;
         // SAFETY: `done` is a multiple of STEP below k, so the group lies inside the panel.
         panels.b = unsafe { call.b.offset((done / L::STEP) as isize * b_step_group) };
@@ -212,7 +217,10 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
         let mut group = 0;
         while group + U <= groups {
             for lane in 0..U {
-                multiply::<L, M, V>(&mut sums[lane], &pointers, a_row, b);
+                multiply::<L, M, V, 0>(&mut sums[lane], &pointers, a_row, b);
+                if L::PARTS == 2 {
+                    multiply::<L, M, V, 1>(&mut sums[lane], &pointers, a_row, b);
+                }
                 prefetch::<false>(b.wrapping_offset(PREFETCH_GROUPS * b_group));
                 if L::COLUMN_BYTES * V > 64 {
                     prefetch::<false>(b.wrapping_offset(PREFETCH_GROUPS * b_group + 64));
@@ -223,7 +231,10 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
             group += U;
         }
         while group < groups {
-            multiply::<L, M, V>(&mut sums[0], &pointers, a_row, b);
+            multiply::<L, M, V, 0>(&mut sums[0], &pointers, a_row, b);
+            if L::PARTS == 2 {
+                multiply::<L, M, V, 1>(&mut sums[0], &pointers, a_row, b);
+            }
             advance::<M>(&mut pointers, a_group);
             b = b.wrapping_offset(b_group);
             group += 1;
@@ -246,7 +257,7 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
 const PREFETCH_GROUPS: isize = 16;
 
 #[inline(always)]
-unsafe fn multiply<L: Lanes, const M: usize, const V: usize>(
+unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const PART: usize>(
     sums: &mut [[L::Sums; V]; M],
     pointers: &[*const u8; MAX_ROWS],
     a_row: isize,
@@ -256,11 +267,11 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize>(
     unsafe {
         let mut column = [MaybeUninit::<L::Column>::uninit(); V];
         for vector in 0..V {
-            column[vector].write(L::column(b.add(vector * L::COLUMN_BYTES)));
+            column[vector].write(L::column::<PART>(b.add(vector * L::COLUMN_BYTES)));
         }
         unrolled!(M, row, {
             let pointer = pointers[row / ROWS_PER_POINTER];
-            let value = L::row(pointer.offset((row % ROWS_PER_POINTER) as isize * a_row));
+            let value = L::row::<PART>(pointer.offset((row % ROWS_PER_POINTER) as isize * a_row));
             for vector in 0..V {
                 sums[row][vector] = L::step(sums[row][vector], value, column[vector].assume_init());
             }

@@ -144,7 +144,7 @@ impl Kernel {
 }
 
 macro_rules! table {
-    ($($arch:literal $kind:ident $needs:expr, $mr:literal x $nr:literal by $step:literal, $module:ident :: $name:ident;)*) => {
+    ($($arch:tt $kind:ident $needs:expr, $mr:literal x $nr:literal by $step:literal, $module:ident :: $name:ident;)*) => {
         /// All kernels; the better of two of a kind comes first.
         static TABLE: &[Kernel] = &[$(Kernel {
             kind: KernelKind::$kind,
@@ -153,8 +153,8 @@ macro_rules! table {
             address: table!(@address $arch $module $name),
         }),*];
     };
-    (@address "any" $module:ident $name:ident) => { Some($module::$name) };
-    (@address $arch:literal $module:ident $name:ident) => {{
+    (@address any $module:ident $name:ident) => { Some($module::$name) };
+    (@address $arch:tt $module:ident $name:ident) => {{
         #[cfg(target_arch = $arch)]
         { Some($module::$name) }
         #[cfg(not(target_arch = $arch))]
@@ -171,20 +171,20 @@ table! {
     "x86_64"  F32  Isa::AVX2,         6 x 16 by 1,  x86_f32::tcc_mk_f32_avx2;
     "x86_64"  F32  Isa::SSE2,         4 x 8 by 1,   x86_f32::tcc_mk_f32_sse;
     "aarch64" F32  Isa::NEON,         8 x 12 by 1,  neon::tcc_mk_f32_neon;
-    "any"     F32  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f32_portable;
+    any       F32  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f32_portable;
     "x86_64"  Bf16 Isa::AVX512_BF16,  14 x 32 by 2, x86_half::tcc_mk_bf16_avx512bf16;
-    "x86_64"  Bf16 Isa::AVX512,       12 x 32 by 2, x86_half::tcc_mk_bf16_avx512;
-    "x86_64"  Bf16 Isa::AVX2,         4 x 16 by 2,  x86_half::tcc_mk_bf16_avx2;
-    "any"     Bf16 Isa::PORTABLE,     4 x 8 by 2,   portable::tcc_mk_bf16_portable;
+    "x86_64"  Bf16 Isa::AVX512,       14 x 32 by 2, x86_half::tcc_mk_bf16_avx512;
+    "x86_64"  Bf16 Isa::AVX2,         6 x 16 by 2,  x86_half::tcc_mk_bf16_avx2;
+    any       Bf16 Isa::PORTABLE,     4 x 8 by 2,   portable::tcc_mk_bf16_portable;
     "x86_64"  F16  AVX512_F16C,       14 x 32 by 1, x86_half::tcc_mk_f16_avx512;
     "x86_64"  F16  Isa::AVX2,         6 x 16 by 1,  x86_half::tcc_mk_f16_avx2;
-    "any"     F16  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f16_portable;
+    any       F16  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f16_portable;
     "x86_64"  U8S8 Isa::AVX512_VNNI,  14 x 32 by 4, x86_int8::tcc_mk_u8s8_avx512vnni;
     "x86_64"  U8S8 Isa::AVX_VNNI,     6 x 16 by 4,  x86_int8::tcc_mk_u8s8_avxvnni;
     "x86_64"  U8S8 Isa::AVX2,         6 x 8 by 4,   x86_int8::tcc_mk_u8s8_avx2;
-    "any"     U8S8 Isa::PORTABLE,     4 x 8 by 4,   portable::tcc_mk_u8s8_portable;
+    any       U8S8 Isa::PORTABLE,     4 x 8 by 4,   portable::tcc_mk_u8s8_portable;
     "x86_64"  S8S8 Isa::AVX512_VNNI,  14 x 32 by 4, x86_int8::tcc_mk_s8s8_avx512vnni;
     "x86_64"  S8S8 Isa::AVX_VNNI,     6 x 16 by 4,  x86_int8::tcc_mk_s8s8_avxvnni;
     "x86_64"  S8S8 Isa::AVX2,         6 x 8 by 4,   x86_int8::tcc_mk_s8s8_avx2;
-    "any"     S8S8 Isa::PORTABLE,     4 x 8 by 4,   portable::tcc_mk_s8s8_portable;
+    any       S8S8 Isa::PORTABLE,     4 x 8 by 4,   portable::tcc_mk_s8s8_portable;
 }

@@ -45,12 +45,12 @@ impl Lanes for F32Neon {
     const COLUMN_BYTES: usize = 16;
 
     #[inline(always)]
-    unsafe fn column(b: *const u8) -> float32x4_t {
+    unsafe fn column<const PART: usize>(b: *const u8) -> float32x4_t {
         // SAFETY: NEON is baseline; the caller promises a whole vector.
         unsafe { vld1q_f32(b.cast()) }
     }
     #[inline(always)]
-    unsafe fn row(a: *const u8) -> float32x4_t {
+    unsafe fn row<const PART: usize>(a: *const u8) -> float32x4_t {
         // SAFETY: as above; one element.
         unsafe { vld1q_dup_f32(a.cast()) }
     }

@@ -44,13 +44,13 @@ macro_rules! portable_lanes {
             const COLUMN_BYTES: usize = COLUMNS * $step * size_of::<$b>();
 
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> [[$sum; $step]; COLUMNS] {
+            unsafe fn column<const PART: usize>(b: *const u8) -> [[$sum; $step]; COLUMNS] {
                 // SAFETY: the caller promises a whole vector.
                 let elements = unsafe { b.cast::<[[$b; $step]; COLUMNS]>().read_unaligned() };
                 elements.map(|column| column.map($widen_b))
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> [$sum; $step] {
+            unsafe fn row<const PART: usize>(a: *const u8) -> [$sum; $step] {
                 // SAFETY: the caller promises one group.
                 unsafe { a.cast::<[$a; $step]>().read_unaligned() }.map($widen_a)
             }

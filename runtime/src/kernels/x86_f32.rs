@@ -21,12 +21,12 @@ macro_rules! f32_lanes {
             const COLUMN_BYTES: usize = $columns * 4;
 
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> $vector {
+            unsafe fn column<const PART: usize>(b: *const u8) -> $vector {
                 // SAFETY: inlined where the instructions are enabled; the caller promises a whole vector.
                 unsafe { $load(b.cast()) }
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> $vector {
+            unsafe fn row<const PART: usize>(a: *const u8) -> $vector {
                 // SAFETY: as above; one element.
                 unsafe { $broadcast(a.cast::<f32>().read_unaligned()) }
             }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::contraction::{Call, Lanes, Panels, contract, kernel, tile};
+use super::portable::bf16_to_f32;
 
 /// Pairs of bf16 multiplied and summed by one instruction.
 struct Bf16Avx512;
@@ -19,12 +20,12 @@ impl Lanes for Bf16Avx512 {
     const COLUMN_BYTES: usize = 64;
 
     #[inline(always)]
-    unsafe fn column(b: *const u8) -> __m512i {
+    unsafe fn column<const PART: usize>(b: *const u8) -> __m512i {
         // SAFETY: inlined where the instructions are enabled; the caller promises a whole vector.
         unsafe { _mm512_loadu_si512(b.cast()) }
     }
     #[inline(always)]
-    unsafe fn row(a: *const u8) -> __m512i {
+    unsafe fn row<const PART: usize>(a: *const u8) -> __m512i {
         // SAFETY: as above; one pair.
         unsafe { _mm512_set1_epi32(a.cast::<i32>().read_unaligned()) }
     }
@@ -45,46 +46,48 @@ impl Lanes for Bf16Avx512 {
     }
 }
 
-/// Pairs of bf16 widened to f32: the bits of a bf16 are the upper half of the same f32.
+/// bf16 widened to f32, the upper half of which it is: A as it is staged, B as it is loaded, one element of each
+/// pair after the other.
 macro_rules! bf16_by_widening {
-    ($name:ident, $vector:ty, $bits:ty, $columns:literal, $load:expr, $set:ident, $shift:expr, $mask:expr, $fma:ident) => {
+    ($name:ident, $vector:ty, $columns:literal, $set:ident, $lower:expr, $upper:expr, $fma:ident, $stage:ident) => {
         struct $name;
 
         impl Lanes for $name {
             type Source = u16;
-            type Staged = u16;
+            type Staged = f32;
             type Sums = $vector;
-            type Column = [$vector; 2];
-            type Row = [$vector; 2];
+            type Column = $vector;
+            type Row = $vector;
 
             const STEP: usize = 2;
             const COLUMNS: usize = $columns;
             const COLUMN_BYTES: usize = $columns * 4;
+            const PARTS: usize = 2;
+            const IN_PLACE: bool = false;
 
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> [$vector; 2] {
+            unsafe fn column<const PART: usize>(b: *const u8) -> $vector {
                 // SAFETY: inlined where the instructions are enabled; the caller promises a whole vector.
-                unsafe {
-                    let pairs: $bits = $load(b);
-                    [$shift(pairs), $mask(pairs)]
-                }
+                unsafe { if PART == 0 { $lower(b) } else { $upper(b) } }
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> [$vector; 2] {
-                // SAFETY: as above; one pair.
-                unsafe {
-                    let pairs: $bits = $set(a.cast::<i32>().read_unaligned());
-                    [$shift(pairs), $mask(pairs)]
-                }
+            unsafe fn row<const PART: usize>(a: *const u8) -> $vector {
+                // SAFETY: as above; one of two staged elements.
+                unsafe { $set(a.cast::<f32>().add(PART).read_unaligned()) }
             }
             #[inline(always)]
-            unsafe fn step(sums: $vector, row: [$vector; 2], column: [$vector; 2]) -> $vector {
+            unsafe fn step(sums: $vector, row: $vector, column: $vector) -> $vector {
                 // SAFETY: as above.
-                unsafe { $fma(row[1], column[1], $fma(row[0], column[0], sums)) }
+                unsafe { $fma(row, column, sums) }
             }
             #[inline(always)]
-            unsafe fn convert(source: u16) -> u16 {
-                source
+            unsafe fn convert(source: u16) -> f32 {
+                bf16_to_f32(source)
+            }
+            #[inline(always)]
+            unsafe fn stage(source: *const u16, stride: isize, count: usize, staged: *mut f32) {
+                // SAFETY: passed on from the caller.
+                unsafe { stage_by_vectors::<Self>(source, stride, count, staged, $stage) }
             }
         }
     };
@@ -93,25 +96,69 @@ macro_rules! bf16_by_widening {
 bf16_by_widening!(
     Bf16Avx512Widening,
     __m512,
-    __m512i,
     16,
-    |b: *const u8| _mm512_loadu_si512(b.cast()),
-    _mm512_set1_epi32,
-    |pairs| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)),
-    |pairs| _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(!0xffff))),
-    _mm512_fmadd_ps
+    _mm512_set1_ps,
+    |b: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(b.cast()))),
+    |b: *const u8| _mm512_castsi512_ps(_mm512_and_si512(
+        _mm512_loadu_si512(b.cast()),
+        _mm512_set1_epi32(!0xffff)
+    )),
+    _mm512_fmadd_ps,
+    widen_eight_bf16
 );
 bf16_by_widening!(
     Bf16Avx2Widening,
     __m256,
-    __m256i,
     8,
-    |b: *const u8| _mm256_loadu_si256(b.cast()),
-    _mm256_set1_epi32,
-    |pairs| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)),
-    |pairs| _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(!0xffff))),
-    _mm256_fmadd_ps
+    _mm256_set1_ps,
+    |b: *const u8| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(b.cast()))),
+    |b: *const u8| _mm256_castsi256_ps(_mm256_and_si256(
+        _mm256_loadu_si256(b.cast()),
+        _mm256_set1_epi32(!0xffff)
+    )),
+    _mm256_fmadd_ps,
+    widen_eight_bf16
 );
+
+/// Stages adjacent elements eight at a time, others one by one.
+///
+/// # Safety
+/// As `Lanes::stage`, inlined where AVX2 is enabled; `widen` must convert eight elements.
+#[inline(always)]
+unsafe fn stage_by_vectors<L: Lanes<Source = u16, Staged = f32>>(
+    source: *const u16,
+    stride: isize,
+    count: usize,
+    staged: *mut f32,
+    widen: unsafe fn(*const u16, *mut f32),
+) {
+    let whole = if stride == 1 { count / 8 * 8 } else { 0 };
+    // SAFETY: by the caller's promise; whole vectors only where eight elements are left.
+    unsafe {
+        for done in (0..whole).step_by(8) {
+            widen(source.add(done), staged.add(done));
+        }
+        for index in whole..count {
+            let element = source.offset(index as isize * stride).read_unaligned();
+            staged.add(index).write(L::convert(element));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widen_eight_bf16(source: *const u16, staged: *mut f32) {
+    // SAFETY: the caller promises eight elements on both sides and AVX2.
+    unsafe {
+        let words = _mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast()));
+        _mm256_storeu_ps(staged, _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)));
+    }
+}
+
+#[inline(always)]
+unsafe fn widen_eight_f16(source: *const u16, staged: *mut f32) {
+    // SAFETY: the caller promises eight elements on both sides and F16C.
+    unsafe { _mm256_storeu_ps(staged, _mm256_cvtph_ps(_mm_loadu_si128(source.cast()))) }
+}
 
 /// f16 converted to f32: B as it is loaded, A as it is staged.
 macro_rules! f16_by_converting {
@@ -131,12 +178,12 @@ macro_rules! f16_by_converting {
             const IN_PLACE: bool = false;
 
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> $vector {
+            unsafe fn column<const PART: usize>(b: *const u8) -> $vector {
                 // SAFETY: inlined where the instructions are enabled; the caller promises a whole vector.
                 unsafe { $load(b) }
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> $vector {
+            unsafe fn row<const PART: usize>(a: *const u8) -> $vector {
                 // SAFETY: as above; one staged element.
                 unsafe { $set(a.cast::<f32>().read_unaligned()) }
             }
@@ -152,19 +199,8 @@ macro_rules! f16_by_converting {
             }
             #[inline(always)]
             unsafe fn stage(source: *const u16, stride: isize, count: usize, staged: *mut f32) {
-                // SAFETY: as above; whole vectors only while eight elements are left.
-                unsafe {
-                    let mut done = 0;
-                    while stride == 1 && done + 8 <= count {
-                        let halves = _mm_loadu_si128(source.add(done).cast());
-                        _mm256_storeu_ps(staged.add(done), _mm256_cvtph_ps(halves));
-                        done += 8;
-                    }
-                    for index in done..count {
-                        let element = source.offset(index as isize * stride).read_unaligned();
-                        staged.add(index).write(Self::convert(element));
-                    }
-                }
+                // SAFETY: passed on from the caller.
+                unsafe { stage_by_vectors::<Self>(source, stride, count, staged, widen_eight_f16) }
             }
         }
     };
@@ -189,9 +225,9 @@ f16_by_converting!(
 
 kernel!(tcc_mk_bf16_avx512bf16, Bf16Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", [1 2],
     [1 x 4 2 x 4 3 x 2 4 x 2 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1]);
-kernel!(tcc_mk_bf16_avx512, Bf16Avx512Widening, "avx512f,avx512bw,avx512dq,avx512vl", [1 2],
-    [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1]);
-kernel!(tcc_mk_bf16_avx2, Bf16Avx2Widening, "avx2,fma,f16c", [1 2], [1 x 2 2 x 2 3 x 1 4 x 1]);
+kernel!(tcc_mk_bf16_avx512, Bf16Avx512Widening, "avx2,avx512f,avx512bw,avx512dq,avx512vl", [1 2],
+    [1 x 4 2 x 4 3 x 2 4 x 2 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1]);
+kernel!(tcc_mk_bf16_avx2, Bf16Avx2Widening, "avx2,fma,f16c", [1 2], [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1]);
 kernel!(tcc_mk_f16_avx512, F16Avx512, "avx512f,avx512bw,avx512dq,avx512vl,f16c", [1 2],
     [1 x 4 2 x 4 3 x 2 4 x 2 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1]);
 kernel!(tcc_mk_f16_avx2, F16Avx2, "avx2,fma,f16c", [1 2], [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1]);

@@ -33,7 +33,7 @@ macro_rules! vnni {
                 unsafe { if $signed { $set($row_sum(row, groups).wrapping_mul(-BIAS)) } else { $set(0) } }
             }
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> $vector {
+            unsafe fn column<const PART: usize>(b: *const u8) -> $vector {
                 // SAFETY: as above; the caller promises a whole vector.
                 unsafe {
                     let bytes: $vector = $load(b);
@@ -41,7 +41,7 @@ macro_rules! vnni {
                 }
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> $vector {
+            unsafe fn row<const PART: usize>(a: *const u8) -> $vector {
                 // SAFETY: as above; one group.
                 unsafe { $set(a.cast::<i32>().read_unaligned()) }
             }
@@ -164,7 +164,7 @@ macro_rules! widening {
             const COLUMN_BYTES: usize = 32;
 
             #[inline(always)]
-            unsafe fn column(b: *const u8) -> Halves {
+            unsafe fn column<const PART: usize>(b: *const u8) -> Halves {
                 // SAFETY: inlined where AVX2 is enabled; the caller promises a whole vector.
                 unsafe {
                     Halves(
@@ -174,7 +174,7 @@ macro_rules! widening {
                 }
             }
             #[inline(always)]
-            unsafe fn row(a: *const u8) -> __m256i {
+            unsafe fn row<const PART: usize>(a: *const u8) -> __m256i {
                 // SAFETY: as above; one group.
                 unsafe {
                     _mm256_broadcastq_epi64($widen_row(_mm_cvtsi32_si128(a.cast::<i32>().read_unaligned())))
