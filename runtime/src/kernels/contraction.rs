@@ -219,7 +219,8 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
             for lane in 0..U {
                 multiply::<L, M, V, 0>(&mut sums[lane], &pointers, a_row, b);
                 if L::PARTS == 2 {
-                    multiply::<L, M, V, 1>(&mut sums[lane], &pointers, a_row, b);
+                    // A second load of B is cheaper than keeping what was loaded in registers.
+                    multiply::<L, M, V, 1>(&mut sums[lane], &pointers, a_row, opaque(b));
                 }
                 prefetch::<false>(b.wrapping_offset(PREFETCH_GROUPS * b_group));
                 if L::COLUMN_BYTES * V > 64 {
@@ -233,7 +234,7 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
         while group < groups {
             multiply::<L, M, V, 0>(&mut sums[0], &pointers, a_row, b);
             if L::PARTS == 2 {
-                multiply::<L, M, V, 1>(&mut sums[0], &pointers, a_row, b);
+                multiply::<L, M, V, 1>(&mut sums[0], &pointers, a_row, opaque(b));
             }
             advance::<M>(&mut pointers, a_group);
             b = b.wrapping_offset(b_group);

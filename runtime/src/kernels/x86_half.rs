@@ -99,10 +99,7 @@ bf16_by_widening!(
     16,
     _mm512_set1_ps,
     |b: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(b.cast()))),
-    |b: *const u8| _mm512_castsi512_ps(_mm512_and_si512(
-        _mm512_loadu_si512(b.cast()),
-        _mm512_set1_epi32(!0xffff)
-    )),
+    |b: *const u8| _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(UPPER_WORDS, b.cast())),
     _mm512_fmadd_ps,
     widen_eight_bf16
 );
@@ -119,6 +116,9 @@ bf16_by_widening!(
     _mm256_fmadd_ps,
     widen_eight_bf16
 );
+
+/// The upper word of each of 16 pairs.
+const UPPER_WORDS: __mmask32 = 0xaaaa_aaaa;
 
 /// Stages adjacent elements eight at a time, others one by one.
 ///
