@@ -198,6 +198,7 @@ const ROWS_PER_POINTER: usize = 3;
 /// # Safety
 /// All `M` rows of A, `V` vectors of every group of B and `columns` columns of C must be accessible.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "constant indices keep the sums in registers")]
 pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usize>(panels: &Panels) {
     const { assert!(M <= MAX_ROWS) };
     let Panels { groups, a, a_row, a_group, b, b_group, c, c_row, columns, accumulate } = *panels;
@@ -258,6 +259,7 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
 const PREFETCH_GROUPS: isize = 16;
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "constant indices keep the sums in registers")]
 unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const PART: usize>(
     sums: &mut [[L::Sums; V]; M],
     pointers: &[*const u8; MAX_ROWS],
@@ -292,6 +294,7 @@ fn advance<const M: usize>(pointers: &mut [*const u8; MAX_ROWS], a_group: isize)
 /// Otherwise it derives row pointers from each other, which makes loads wait for chains of additions, or keeps
 /// one pointer for every row, more than there are registers.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "the pointer passes through and is not followed")]
 fn opaque(pointer: *const u8) -> *const u8 {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {

@@ -53,7 +53,7 @@ pub(super) fn apply(patch: &mut Patch<'_>) -> Result<(), Misfit> {
         MOVW_UABS_G0..=MOVW_UABS_G3 => {
             // G0, G0_NC, G1, G1_NC, G2, G2_NC, G3: the forms that check follow the value's true size.
             let index = patch.kind - MOVW_UABS_G0;
-            let (group, checked) = (index / 2, index % 2 == 0 && patch.kind != MOVW_UABS_G3);
+            let (group, checked) = (index / 2, index.is_multiple_of(2) && patch.kind != MOVW_UABS_G3);
             let part = patch.value >> (16 * group);
             if checked && part > 0xffff {
                 return Err(Misfit::Range(patch.value as i64));

@@ -111,7 +111,6 @@ fn sections<'data>(file: &File<'data>) -> Result<(Vec<Section<'data>>, Vec<Optio
             numbers.resize(index + 1, None);
         }
         let SectionFlags::Elf { sh_flags: flags, .. } = section.flags() else { continue };
-        let flags = u64::from(flags);
         let name = section.name().map_err(LoadError::malformed)?;
         if flags & u64::from(elf::SHF_ALLOC) == 0 || IGNORED.iter().any(|ignored| name.starts_with(ignored)) {
             continue;
@@ -223,7 +222,7 @@ fn relocations(
                     "a relocation at {name}+{offset:#x}, beyond its end"
                 )));
             }
-            let (kind, addend) = (u32::from(r_type), relocation.addend());
+            let (kind, addend) = (r_type, relocation.addend());
             relocations.push(Relocation { section: number, offset, kind, symbol, addend });
         }
     }
