@@ -190,8 +190,53 @@ pub(super) unsafe fn contract<L: Lanes>(call: &Call, dispatch: impl Fn(usize, us
     }
 }
 
-/// How many rows share one pointer: x86 addresses reach rows 0, 1 and 2 of a pointer without further registers.
-const ROWS_PER_POINTER: usize = 3;
+/// Where the current group of each row of A is.
+///
+/// x86 addresses add a register, once, twice, four or eight times: with the strides of one, three and five rows in
+/// registers, a pointer reaches rows 0 to 6. So few pointers are to be advanced for each group that the additions
+/// leave the units of the vector instructions alone.
+struct Rows {
+    pointers: [*const u8; MAX_ROWS.div_ceil(ROWS_PER_POINTER)],
+    one: isize,
+    three: isize,
+    five: isize,
+}
+
+const ROWS_PER_POINTER: usize = 7;
+
+impl Rows {
+    #[inline(always)]
+    fn new(a: *const u8, stride: isize) -> Rows {
+        let pointer = |index: usize| opaque(a.wrapping_offset((index * ROWS_PER_POINTER) as isize * stride));
+        Rows {
+            pointers: [pointer(0), pointer(1), pointer(2)],
+            one: stride,
+            three: opaque_stride(3 * stride),
+            five: opaque_stride(5 * stride),
+        }
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize) -> *const u8 {
+        let offset = match row % ROWS_PER_POINTER {
+            0 => 0,
+            1 => self.one,
+            2 => 2 * self.one,
+            3 => self.three,
+            4 => 4 * self.one,
+            5 => self.five,
+            _ => 2 * self.three,
+        };
+        self.pointers[row / ROWS_PER_POINTER].wrapping_offset(offset)
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, rows: usize, bytes: isize) {
+        for pointer in &mut self.pointers[..rows.div_ceil(ROWS_PER_POINTER)] {
+            *pointer = opaque(pointer.wrapping_offset(bytes));
+        }
+    }
+}
 
 /// Computes `M` rows of `V` vectors; `U` independent sums for each hide latency where rows are few.
 ///
@@ -210,36 +255,25 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
             sums[0][row] = [L::start(a.offset(row as isize * a_row), groups); V];
             prefetch::<true>(c.wrapping_offset(row as isize * c_row));
         });
-        let mut pointers = [a; MAX_ROWS];
-        unrolled!(M.div_ceil(ROWS_PER_POINTER), index, {
-            pointers[index] = opaque(a.wrapping_offset((index * ROWS_PER_POINTER) as isize * a_row));
-        });
+        let mut rows = Rows::new(a, a_row);
         let mut b = b;
-        let mut group = 0;
-        while group + U <= groups {
+        let mut rounds = groups / U;
+        while rounds > 0 {
             for lane in 0..U {
-                multiply::<L, M, V, 0>(&mut sums[lane], &pointers, a_row, b);
-                if L::PARTS == 2 {
-                    // A second load of B is cheaper than keeping what was loaded in registers.
-                    multiply::<L, M, V, 1>(&mut sums[lane], &pointers, a_row, opaque(b));
-                }
+                multiply::<L, M, V>(&mut sums[lane], &rows, b);
                 prefetch::<false>(b.wrapping_offset(PREFETCH_GROUPS * b_group));
                 if L::COLUMN_BYTES * V > 64 {
                     prefetch::<false>(b.wrapping_offset(PREFETCH_GROUPS * b_group + 64));
                 }
-                advance::<M>(&mut pointers, a_group);
+                rows.advance(M, a_group);
                 b = b.wrapping_offset(b_group);
             }
-            group += U;
+            rounds -= 1;
         }
-        while group < groups {
-            multiply::<L, M, V, 0>(&mut sums[0], &pointers, a_row, b);
-            if L::PARTS == 2 {
-                multiply::<L, M, V, 1>(&mut sums[0], &pointers, a_row, opaque(b));
-            }
-            advance::<M>(&mut pointers, a_group);
+        for _ in 0..groups % U {
+            multiply::<L, M, V>(&mut sums[0], &rows, b);
+            rows.advance(M, a_group);
             b = b.wrapping_offset(b_group);
-            group += 1;
         }
         unrolled!(M, row, {
             for vector in 0..V {
@@ -258,12 +292,28 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
 /// How many groups ahead B is fetched.
 const PREFETCH_GROUPS: isize = 16;
 
+/// Adds the products of one group.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, const M: usize, const V: usize>(
+    sums: &mut [[L::Sums; V]; M],
+    rows: &Rows,
+    b: *const u8,
+) {
+    // SAFETY: as the caller promises for `tile`.
+    unsafe {
+        multiply_part::<L, M, V, 0>(sums, rows, b);
+        if L::PARTS == 2 {
+            // A second load of B is cheaper than keeping what was loaded in registers.
+            multiply_part::<L, M, V, 1>(sums, rows, opaque(b));
+        }
+    }
+}
+
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "constant indices keep the sums in registers")]
-unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const PART: usize>(
+unsafe fn multiply_part<L: Lanes, const M: usize, const V: usize, const PART: usize>(
     sums: &mut [[L::Sums; V]; M],
-    pointers: &[*const u8; MAX_ROWS],
-    a_row: isize,
+    rows: &Rows,
     b: *const u8,
 ) {
     // SAFETY: as the caller promises for `tile`.
@@ -273,8 +323,7 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const PART: usize>(
             column[vector].write(L::column::<PART>(b.add(vector * L::COLUMN_BYTES)));
         }
         unrolled!(M, row, {
-            let pointer = pointers[row / ROWS_PER_POINTER];
-            let value = L::row::<PART>(pointer.offset((row % ROWS_PER_POINTER) as isize * a_row));
+            let value = L::row::<PART>(rows.at(row));
             for vector in 0..V {
                 sums[row][vector] = L::step(sums[row][vector], value, column[vector].assume_init());
             }
@@ -282,31 +331,29 @@ unsafe fn multiply<L: Lanes, const M: usize, const V: usize, const PART: usize>(
     }
 }
 
-#[inline(always)]
-fn advance<const M: usize>(pointers: &mut [*const u8; MAX_ROWS], a_group: isize) {
-    unrolled!(M.div_ceil(ROWS_PER_POINTER), index, {
-        pointers[index] = opaque(pointers[index].wrapping_offset(a_group));
-    });
-}
-
 /// The same pointer, of which the optimiser knows nothing.
 ///
 /// Otherwise it derives row pointers from each other, which makes loads wait for chains of additions, or keeps
 /// one pointer for every row, more than there are registers.
 #[inline(always)]
-#[allow(clippy::pointers_in_nomem_asm_block, reason = "the pointer passes through and is not followed")]
 fn opaque(pointer: *const u8) -> *const u8 {
+    pointer.with_addr(opaque_stride(pointer.addr() as isize) as usize)
+}
+
+/// The same number, of which the optimiser knows nothing.
+#[inline(always)]
+fn opaque_stride(stride: isize) -> isize {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
-        let mut pointer = pointer;
+        let mut stride = stride;
         // SAFETY: no instruction is emitted.
         unsafe {
-            std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags))
+            std::arch::asm!("/* {0} */", inout(reg) stride, options(pure, nomem, nostack, preserves_flags))
         };
-        pointer
+        stride
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pointer
+    stride
 }
 
 /// Asks for a cache line, to be written if `WRITE`; never faults.
