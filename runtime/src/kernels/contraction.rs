@@ -290,7 +290,7 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
 }
 
 /// How many groups ahead B is fetched.
-const PREFETCH_GROUPS: isize = 16;
+const PREFETCH_GROUPS: isize = 32;
 
 /// Adds the products of one group.
 #[inline(always)]

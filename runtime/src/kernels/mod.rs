@@ -166,8 +166,6 @@ const AVX512_F16C: Isa = Isa::AVX512.union(Isa::AVX2);
 
 table! {
     "x86_64"  F32  Isa::AVX512,       14 x 32 by 1, x86_f32::tcc_mk_f32_avx512;
-    "x86_64"  F32  Isa::AVX512,       8 x 48 by 1,  x86_f32::tcc_mk_f32_avx512_8x48;
-    "x86_64"  F32  Isa::AVX512,       6 x 64 by 1,  x86_f32::tcc_mk_f32_avx512_6x64;
     "x86_64"  F32  Isa::AVX2,         6 x 16 by 1,  x86_f32::tcc_mk_f32_avx2;
     "x86_64"  F32  Isa::SSE2,         4 x 8 by 1,   x86_f32::tcc_mk_f32_sse;
     "aarch64" F32  Isa::NEON,         8 x 12 by 1,  neon::tcc_mk_f32_neon;

@@ -55,9 +55,5 @@ f32_lanes!(F32Sse, __m128, 4, _mm_loadu_ps, _mm_set1_ps, |sums, row, column| {
 
 kernel!(tcc_mk_f32_avx512, F32Avx512, "avx512f,avx512bw,avx512dq,avx512vl", [1 2],
     [1 x 4 2 x 4 3 x 2 4 x 2 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1]);
-kernel!(tcc_mk_f32_avx512_8x48, F32Avx512, "avx512f,avx512bw,avx512dq,avx512vl", [1 2 3],
-    [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1]);
-kernel!(tcc_mk_f32_avx512_6x64, F32Avx512, "avx512f,avx512bw,avx512dq,avx512vl", [1 2 3 4],
-    [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1]);
 kernel!(tcc_mk_f32_avx2, F32Avx2, "avx2,fma,f16c", [1 2], [1 x 4 2 x 2 3 x 2 4 x 1 5 x 1 6 x 1]);
 kernel!(tcc_mk_f32_sse, F32Sse, , [1 2], [1 x 4 2 x 2 3 x 1 4 x 1]);
