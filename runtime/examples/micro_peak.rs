@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are this program's output")]
 
 use std::time::Instant;
-use tcc_runtime::cpu::{Cpu, Isa, probe, register_fma_gflops};
+use tcc_runtime::cpu::{Cpu, probe, recommended_isa, register_fma_gflops};
 use tcc_runtime::kernels::{KernelKind, MicroKernel, Tile, available, tile};
 use tcc_runtime::memory::{MemoryError, RawBuffer};
 
@@ -11,6 +11,7 @@ fn main() -> Result<(), MemoryError> {
     let cpu = Cpu::detect();
     println!("{} with {}", cpu.name.as_deref().unwrap_or("a processor"), cpu.isa);
     println!("{:?}\n{:.1?}", cpu.caches, probe(&cpu.caches)?);
+    println!("recommended: {}", recommended_isa());
     println!("f32 FMA peak {:.1} GFLOP/s", register_fma_gflops());
     println!("\n{:>24} {:>6} {:>6} {:>12} {:>12}", "kernel", "tile", "k", "L1 of peak", "L2 of peak");
     for (kind, tile, kernel) in available() {
@@ -31,7 +32,7 @@ fn main() -> Result<(), MemoryError> {
     }
     println!("\n{:>24} {:>4} {:>16}", "kernel", "m", "B from DRAM GB/s");
     for kind in KernelKind::ALL {
-        let best = tile(Isa::detect(), kind);
+        let best = tile(recommended_isa(), kind);
         for (_, _, kernel) in available().filter(|(_, tile, _)| *tile == best) {
             for m in 1..=4 {
                 println!("{:>24} {m:>4} {:>16.1}", best.symbol, streaming_gbps(kind, best, kernel, m)?);

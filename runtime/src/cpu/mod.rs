@@ -3,7 +3,7 @@
 mod probe;
 mod topology;
 
-pub use probe::{Ceilings, probe, register_fma_gflops};
+pub use probe::{Ceilings, probe, recommended_isa, register_fma_gflops};
 pub use topology::{Caches, Cpu};
 
 use std::fmt;

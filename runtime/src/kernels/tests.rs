@@ -13,7 +13,8 @@ struct Guarded {
     len: usize,
 }
 
-const PAGE: usize = 4096;
+/// A multiple of every page size in use.
+const PAGE: usize = 1 << 16;
 
 impl Guarded {
     fn new(len: usize) -> Guarded {

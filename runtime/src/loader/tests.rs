@@ -75,8 +75,7 @@ fn compiled_c_runs() {
             let count: extern "C" fn() -> i32 = std::mem::transmute(function("count"));
             let letter: extern "C" fn(i32) -> i8 = std::mem::transmute(function("letter"));
             let indirect: extern "C" fn(i32) -> i32 = std::mem::transmute(function("indirect"));
-            type Kernel = unsafe extern "C" fn(*const *mut u8, *const i64, i64, i64, *mut u8);
-            let kernel: Kernel = std::mem::transmute(function("kernel"));
+            let kernel: crate::CompiledKernel = std::mem::transmute(function("kernel"));
             assert_eq!((call(1), outside(), weigh(1)), (13, 42, 2f32.exp()));
             assert_eq!((count(), count(), letter(3), indirect(21)), (7, 9, b's' as i8, 42));
             let (mut input, mut output, mut scratch) = ([1f32, 2.0, 3.0], [0f32; 3], [0u8; 64]);
