@@ -1,0 +1,140 @@
+//! Vectors of partial sums for x86-64, in each register width, as f32 and as i32.
+
+use std::arch::x86_64::*;
+
+use super::contraction::{Sums, merge_some};
+
+/// The lowest `columns` of 16 lanes.
+#[inline(always)]
+fn mask16(columns: usize) -> __mmask16 {
+    if columns >= 16 { !0 } else { (1 << columns) - 1 }
+}
+
+impl Sums for __m512 {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: inlined where AVX-512 is enabled.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+        // SAFETY: as above; the mask covers `columns` elements only.
+        unsafe {
+            let mask = mask16(columns);
+            let sums =
+                if accumulate { _mm512_add_ps(self, _mm512_maskz_loadu_ps(mask, c.cast())) } else { self };
+            _mm512_mask_storeu_ps(c.cast(), mask, sums);
+        }
+    }
+}
+
+impl Sums for __m512i {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: inlined where AVX-512 is enabled.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+        // SAFETY: as above; the mask covers `columns` elements only.
+        unsafe {
+            let mask = mask16(columns);
+            let sums = if accumulate {
+                _mm512_add_epi32(self, _mm512_maskz_loadu_epi32(mask, c.cast()))
+            } else {
+                self
+            };
+            _mm512_mask_storeu_epi32(c.cast(), mask, sums);
+        }
+    }
+}
+
+/// Sums in registers that cannot be stored in part: whole vectors directly, parts by way of an array.
+macro_rules! sums_without_masks {
+    ($vector:ty, $element:ty, $columns:literal, $zero:ident, $add:ident, $load:ident, $store:ident,
+     $add_elements:expr) => {
+        impl Sums for $vector {
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: inlined where the instructions are enabled.
+                unsafe { $zero() }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { $add(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+                // SAFETY: as above; C is touched by whole vectors only where there are as many columns.
+                unsafe {
+                    if columns == $columns {
+                        let sums = if accumulate { $add(self, $load(c.cast())) } else { self };
+                        $store(c.cast(), sums);
+                    } else {
+                        let mut full: [$element; $columns] = [Default::default(); $columns];
+                        $store(full.as_mut_ptr().cast(), self);
+                        merge_some(&full, c.cast(), columns, accumulate, $add_elements);
+                    }
+                }
+            }
+        }
+    };
+}
+
+sums_without_masks!(
+    __m256,
+    f32,
+    8,
+    _mm256_setzero_ps,
+    _mm256_add_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    |a, b| a + b
+);
+sums_without_masks!(__m128, f32, 4, _mm_setzero_ps, _mm_add_ps, _mm_loadu_ps, _mm_storeu_ps, |a, b| a + b);
+sums_without_masks!(
+    __m256i,
+    i32,
+    8,
+    _mm256_setzero_si256,
+    _mm256_add_epi32,
+    _mm256_loadu_si256,
+    _mm256_storeu_si256,
+    i32::wrapping_add
+);
+
+/// Eight sums of which each is still split in two adjacent lanes: columns 0..4 and columns 4..8.
+#[derive(Clone, Copy)]
+pub(super) struct Halves(pub(super) __m256i, pub(super) __m256i);
+
+impl Sums for Halves {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: inlined where AVX2 is enabled.
+        unsafe { Halves(_mm256_setzero_si256(), _mm256_setzero_si256()) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Halves(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+        // SAFETY: as above. The horizontal sum yields columns 0 1 4 5 2 3 6 7, which the permutation sorts.
+        unsafe {
+            let whole = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(self.0, self.1));
+            whole.merge(c, columns, accumulate);
+        }
+    }
+}
