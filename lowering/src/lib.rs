@@ -2,3 +2,4 @@
 
 pub mod graph_to_loops;
 pub mod loops_to_mem;
+pub mod memory_plan;

@@ -1,15 +1,17 @@
 //! Runs compiled models; knows nothing of the compiler.
 //!
 //! What is here stands below any model: aligned memory (`memory`), threads (`threads`), what the processor can do
-//! (`cpu`), micro-kernels for contractions (`kernels`), and a loader for the objects that code generators emit
-//! (`loader`).
+//! (`cpu`), micro-kernels for contractions (`kernels`), a loader for the objects that code generators emit
+//! (`loader`), and compiled models and their runs (`model`).
 //!
 //! A compiled CPU kernel is a function of one fixed signature, `CompiledKernel`.
 
+mod convert;
 pub mod cpu;
 pub mod kernels;
 pub mod loader;
 pub mod memory;
+pub mod model;
 pub mod threads;
 
 /// The signature of every compiled CPU kernel: `(args, dims, begin, end, scratch)`.

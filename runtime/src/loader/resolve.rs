@@ -1,10 +1,10 @@
 //! The symbols that compiled code may count on: micro-kernels, memory functions and the C library's mathematics.
 
-use crate::kernels;
+use crate::{convert, kernels};
 
 /// Finds a symbol of the runtime: a kernel that this processor can execute, or a function of the C library.
 pub fn runtime_symbol(name: &str) -> Option<*const u8> {
-    kernels::symbol(name).or_else(|| {
+    kernels::symbol(name).or_else(|| convert::symbol(name)).or_else(|| {
         let found = C_FUNCTIONS.binary_search_by_key(&name, |(known, _)| known).ok()?;
         Some(C_FUNCTIONS[found].1.0)
     })
