@@ -1,7 +1,7 @@
 //! Conversions between f32 and 16-bit floats for compiled code on processors without instructions for them.
 
 /// The f16 nearest to a value, ties to even, in the low half of the result.
-pub extern "C" fn tcc_f16_from_f32(value: f32) -> u32 {
+pub(crate) extern "C" fn tcc_f16_from_f32(value: f32) -> u32 {
     let bits = value.to_bits();
     let sign = (bits >> 16) & 0x8000;
     let magnitude = bits & 0x7fff_ffff;
@@ -22,7 +22,7 @@ pub extern "C" fn tcc_f16_from_f32(value: f32) -> u32 {
 }
 
 /// The value of an f16 in the low half of the argument.
-pub extern "C" fn tcc_f32_from_f16(bits: u32) -> f32 {
+pub(crate) extern "C" fn tcc_f32_from_f16(bits: u32) -> f32 {
     let sign = (bits & 0x8000) << 16;
     let magnitude = bits & 0x7fff;
     let value = match magnitude {
@@ -36,7 +36,7 @@ pub extern "C" fn tcc_f32_from_f16(bits: u32) -> f32 {
 }
 
 /// The bf16 nearest to a value, ties to even, in the low half of the result.
-pub extern "C" fn tcc_bf16_from_f32(value: f32) -> u32 {
+pub(crate) extern "C" fn tcc_bf16_from_f32(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {
         return (bits >> 16) | 0x40;
