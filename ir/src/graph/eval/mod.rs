@@ -6,15 +6,18 @@ pub(super) mod control;
 pub(super) mod elementwise;
 pub(super) mod indexed;
 pub(super) mod movement;
+mod number;
 pub(super) mod order;
+mod place;
 pub(super) mod reduction;
 pub(super) mod source;
 pub(super) mod types;
+mod window;
 
 use smallvec::SmallVec;
 
 use super::{Attr, Graph, Node, Op, Typing};
-use crate::dim::{Bindings, Dim, Symbol};
+use crate::dim::{Bindings, Dim, Ranges, Symbol};
 use crate::shape::{Extents, Shape, TensorType};
 use crate::tensor::{Tensor, TensorError};
 
@@ -100,6 +103,16 @@ impl Call<'_> {
             .collect()
     }
 
+    /// An attribute that is an axis, which inference has checked.
+    pub(super) fn axis(&self, name: &str) -> usize {
+        self.typing.int(name) as usize
+    }
+
+    /// An attribute that lists axes, which inference has checked.
+    pub(super) fn axes(&self, name: &str) -> Extents {
+        self.typing.ints(name).iter().map(|a| *a as usize).collect()
+    }
+
     /// An operand by position.
     pub fn input(&self, index: usize) -> &Tensor {
         &self.inputs[index]
@@ -131,13 +144,17 @@ pub fn evaluate_in(graph: &Graph, inputs: &[Tensor], outer: &Bindings) -> Result
         })?;
         values[value.index()] = Some(tensor.clone());
     }
-    for (symbol, range) in graph.ranges.iter() {
-        if let Some(value) = bindings.get(symbol).filter(|v| **v < range.lo || **v > range.hi) {
-            return Err(EvalError::value(format!(
-                "expected {symbol} in {}..={}, got {value}",
-                range.lo, range.hi
-            )));
-        }
+    // An expression may stand before the parameters that bind its symbols.
+    for ((name, value), tensor) in graph.params().iter().zip(inputs) {
+        let ty = graph.ty(*value);
+        bind(ty, tensor, &mut bindings).map_err(|got| EvalError::Input {
+            name: name.to_string(),
+            expected: ty.to_string(),
+            got,
+        })?;
+    }
+    for symbol in bindings.keys() {
+        check_range(symbol, &graph.ranges, &bindings)?;
     }
     let mut uses = graph.use_counts();
     for (_, node) in graph.nodes() {
@@ -188,7 +205,26 @@ fn evaluate_node(
         bind(ty, tensor, bindings)
             .map_err(|got| EvalError::value(format!("expected a result of type {ty}, got {got}")))?;
     }
+    if node.op.def().binds {
+        let mut named = Ok(());
+        let mut check = |symbol: &Symbol| {
+            if named.is_ok() && bindings.contains_key(symbol) {
+                named = check_range(symbol, &graph.ranges, bindings);
+            }
+        };
+        node.attrs.iter().for_each(|a| a.each_symbol(&mut check));
+        named?;
+    }
     Ok(results)
+}
+
+/// What was proven of shapes holds only for values in the ranges of their symbols.
+fn check_range(symbol: &Symbol, ranges: &Ranges, bindings: &Bindings) -> Result<(), EvalError> {
+    let (range, value) = (ranges.get(symbol), bindings.get(symbol).copied().unwrap_or(0));
+    if (range.lo..=range.hi).contains(&value) {
+        return Ok(());
+    }
+    Err(EvalError::value(format!("expected {symbol} in {}..={}, got {value}", range.lo, range.hi)))
 }
 
 /// Names the elements of a vector.
@@ -222,4 +258,43 @@ fn bind(ty: &TensorType, tensor: &Tensor, bindings: &mut Bindings) -> Result<(),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod testing {
+    //! Graphs given as text, run on tensors.
+
+    use super::evaluate;
+    use crate::dtype::DType;
+    use crate::graph::parse_graph;
+    use crate::tensor::Tensor;
+
+    fn evaluated(text: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>, super::EvalError> {
+        let graph = parse_graph(text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        evaluate(&graph, inputs)
+    }
+
+    pub(super) fn run(text: &str, inputs: &[Tensor]) -> Vec<Tensor> {
+        evaluated(text, inputs).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    pub(super) fn run_one(text: &str, inputs: &[Tensor]) -> Tensor {
+        run(text, inputs).remove(0)
+    }
+
+    pub(super) fn run_error(text: &str, inputs: &[Tensor]) -> String {
+        evaluated(text, inputs).expect_err(text).to_string()
+    }
+
+    pub(super) fn floats(x: &Tensor) -> Vec<f64> {
+        x.to_vec_f64().unwrap()
+    }
+
+    pub(super) fn ints(x: &Tensor) -> Vec<i128> {
+        x.iter_scalars().map(|s| s.to_i128()).collect()
+    }
+
+    pub(super) fn shape_text(dtype: DType, shape: &[usize]) -> String {
+        format!("{dtype}{shape:?}")
+    }
 }
