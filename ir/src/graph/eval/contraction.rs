@@ -8,6 +8,8 @@ use crate::tensor::Tensor;
 
 /// The columns of the right operand that are converted and multiplied at a time.
 const BLOCK_COLUMNS: usize = 256;
+/// The elements of the left operand that are converted at a time, so that large constants stay as they are.
+const MOST_LEFT: usize = 1 << 22;
 /// The elements of the patches that a convolution gathers at a time.
 const BLOCK_ELEMENTS: usize = 1 << 17;
 
@@ -53,13 +55,17 @@ fn product<N: Number>(call: &Call<'_>) -> Result<Tensor, EvalError> {
     let rhs = rhs.transpose(&[rhs_batch.as_slice(), &rhs_contract, &rhs_free].concat())?;
     let lhs = lhs.reshape(&[batches, rows, depth])?;
     let rhs = rhs.reshape(&[batches, depth, columns])?;
+    let block_rows = (MOST_LEFT / depth.max(1)).max(BLOCK_COLUMNS);
     for batch in 0..batches {
-        let a = N::load(&lhs.slice(&[batch, 0, 0], &[1, rows, depth], &[1; 3])?)?;
-        for first in (0..columns).step_by(BLOCK_COLUMNS) {
-            let width = BLOCK_COLUMNS.min(columns - first);
-            let b = N::load(&rhs.slice(&[batch, 0, first], &[1, depth, width], &[1; 3])?)?;
-            let out = &mut out[batch * rows * columns + first..];
-            multiply(&a, &b, [rows, depth, width], out, columns);
+        for row in (0..rows).step_by(block_rows) {
+            let height = block_rows.min(rows - row);
+            let a = N::load(&lhs.slice(&[batch, row, 0], &[1, height, depth], &[1; 3])?)?;
+            for column in (0..columns).step_by(BLOCK_COLUMNS) {
+                let width = BLOCK_COLUMNS.min(columns - column);
+                let b = N::load(&rhs.slice(&[batch, 0, column], &[1, depth, width], &[1; 3])?)?;
+                let out = &mut out[(batch * rows + row) * columns + column..];
+                multiply(&a, &b, [height, depth, width], out, columns);
+            }
         }
     }
     N::store(dtype, &shape, &out)

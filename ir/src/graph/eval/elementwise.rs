@@ -1,6 +1,6 @@
 //! Elementwise ops: the scalar operation on the elements of tensors of one shape.
 
-use super::number::{Number, room, store_floats, store_integers, with_number};
+use super::number::{Number, store_floats, store_integers};
 use super::{Call, EvalError};
 use crate::dtype::{DType, Scalar};
 use crate::graph::Op;
@@ -21,11 +21,10 @@ pub(crate) fn scalar(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
     }
     let dtype = call.inputs[call.inputs.len() - 1].dtype();
     let result = call.results[0].dtype;
-    // A float of at most 8 bits has rules of its own for what is out of its range.
-    let out = if dtype.is_float() && dtype.bits() > 8 {
-        of_floats(op, call.inputs, dtype, result)?
-    } else {
-        with_number!(dtype, N => of_scalars::<N>(op, call.inputs, dtype, result)?)
+    let out = match dtype {
+        dtype if dtype.is_float() => of_floats(op, call.inputs, dtype, result)?,
+        DType::U64 => of_integers::<u64>(op, call.inputs, dtype, result)?,
+        _ => of_integers::<i64>(op, call.inputs, dtype, result)?,
     };
     Ok(vec![out])
 }
@@ -45,49 +44,21 @@ fn of_floats(op: ScalarOp, inputs: &[Tensor], dtype: DType, result: DType) -> Re
     }
 }
 
-fn of_scalars<N: Number + IntoScalar>(
+fn of_integers<N: Number + Into<i128>>(
     op: ScalarOp,
     inputs: &[Tensor],
     dtype: DType,
     result: DType,
 ) -> Result<Tensor, EvalError> {
     let operands: Vec<Vec<N>> = inputs.iter().map(N::load).collect::<Result<_, _>>()?;
-    let shape = inputs[0].shape();
     let mut arguments = [Scalar::Int(0); 3];
-    let mut at = |i: usize| {
+    let at = |i: usize| {
         for (argument, operand) in arguments.iter_mut().zip(&operands) {
-            *argument = operand[i].into_scalar();
+            *argument = Scalar::Int(operand[i].into());
         }
-        op.eval(&arguments[..operands.len()], dtype)
+        op.eval(&arguments[..operands.len()], dtype).to_i128() as i64
     };
-    if result.is_float() {
-        let mut values: Vec<f64> = room(result, shape)?;
-        values.extend((0..operands[0].len()).map(|i| at(i).to_f64()));
-        return f64::store(result, shape, &values);
-    }
-    store_integers(result, shape, (0..operands[0].len()).map(|i| at(i).to_i128() as i64))
-}
-
-trait IntoScalar {
-    fn into_scalar(self) -> Scalar;
-}
-
-impl IntoScalar for f64 {
-    fn into_scalar(self) -> Scalar {
-        Scalar::Float(self)
-    }
-}
-
-impl IntoScalar for i64 {
-    fn into_scalar(self) -> Scalar {
-        Scalar::Int(self.into())
-    }
-}
-
-impl IntoScalar for u64 {
-    fn into_scalar(self) -> Scalar {
-        Scalar::Int(self.into())
-    }
+    store_integers(result, inputs[0].shape(), (0..operands[0].len()).map(at))
 }
 
 #[cfg(test)]

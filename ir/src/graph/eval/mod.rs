@@ -153,7 +153,8 @@ pub fn evaluate_in(graph: &Graph, inputs: &[Tensor], outer: &Bindings) -> Result
             got,
         })?;
     }
-    for symbol in bindings.keys() {
+    // Symbols from outside were checked there.
+    for symbol in bindings.keys().filter(|s| !outer.contains_key(s)) {
         check_range(symbol, &graph.ranges, &bindings)?;
     }
     let mut uses = graph.use_counts();
@@ -233,7 +234,10 @@ fn bind_values(symbols: &Attr, sizes: &Tensor, bindings: &mut Bindings) -> Resul
     for (symbol, value) in symbols.iter().filter_map(Dim::as_symbol).zip(sizes.iter_scalars()) {
         let value = i64::try_from(value.to_i128())
             .map_err(|_| EvalError::value(format!("expected {symbol} to fit 64 bits")))?;
-        bindings.insert(symbol.clone(), value);
+        let known = *bindings.entry(symbol.clone()).or_insert(value);
+        if known != value {
+            return Err(EvalError::value(format!("expected {symbol} = {known}, got {value}")));
+        }
     }
     Ok(())
 }
@@ -296,5 +300,55 @@ mod testing {
 
     pub(super) fn shape_text(dtype: DType, shape: &[usize]) -> String {
         format!("{dtype}{shape:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{floats, ints, run_error, run_one};
+    use crate::dtype::DType;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn a_network_runs() {
+        let text = "graph @t(%x: f32[N, 2]) -> (y: f32[N, 2]) {
+            %0 = const value=f32[2, 2] [[1, -1], [2, 0]] : f32[2, 2]
+            %1 = dot %x, %0 lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[N, 2]
+            %2 = const value=f32[2] [0.5, 0] : f32[2]
+            %3 = broadcast %2 shape=[N, 2] : f32[N, 2]
+            %4 = add %1, %3 : f32[N, 2]
+            %5 = const value=f32[] 0 : f32[]
+            %6 = broadcast %5 shape=[N, 2] : f32[N, 2]
+            %7 = max %4, %6 : f32[N, 2]
+            return %7\n}";
+        let x = Tensor::from_slice(&[2, 2], &[1f32, 2.0, -3.0, 1.0]).unwrap();
+        assert_eq!(floats(&run_one(text, &[x])), [5.5, 0.0, 0.0, 3.0]);
+    }
+
+    #[test]
+    fn parameters_must_agree_on_their_symbols() {
+        let vector = |n: usize| Tensor::zeros(DType::F32, &[n]).unwrap();
+        let text = |x: &str, y: &str| {
+            format!(
+                "graph @t(%x: f32[{x}], %y: f32[{y}]) -> (z: f32[{x}]) where N in 2..=4 {{\n return %x\n}}"
+            )
+        };
+        assert_eq!(run_one(&text("N", "N"), &[vector(3), vector(3)]).shape(), [3]);
+        assert!(run_error(&text("N", "N"), &[vector(3), vector(4)]).contains("input `y`: expected f32[N]"));
+        // An expression may come before what binds its symbols.
+        assert_eq!(run_one(&text("N + 1", "N"), &[vector(4), vector(3)]).shape(), [4]);
+        assert!(run_error(&text("N + 1", "N"), &[vector(3), vector(3)]).contains("input `x`"));
+        assert!(run_error(&text("N", "N"), &[vector(5), vector(5)]).contains("expected N in 2..=4, got 5"));
+    }
+
+    #[test]
+    fn a_name_has_one_value() {
+        let text = "graph @t(%x: i64[N], %s: i64[1]) -> (y: i64[1]) {
+            %0 = bind_dims %s symbols=[N] : i64[1]
+            return %0\n}";
+        let sizes =
+            |n: i64| [Tensor::zeros(DType::I64, &[2]).unwrap(), Tensor::from_slice(&[1], &[n]).unwrap()];
+        assert_eq!(ints(&run_one(text, &sizes(2))), [2]);
+        assert!(run_error(text, &sizes(3)).contains("expected N = 2, got 3"));
     }
 }

@@ -27,10 +27,6 @@ pub(super) trait Number: Copy + PartialEq + 'static {
     /// The order of sorting: NaN equals itself and is above everything else, zeros are equal.
     fn order(self, other: Self) -> Ordering;
 
-    fn is_nan(self) -> bool {
-        false
-    }
-
     /// The larger; NaN if either is, and 0.0 is above -0.0.
     fn larger(self, other: Self) -> Self;
     /// The smaller; NaN if either is, and -0.0 is below 0.0.
@@ -87,10 +83,6 @@ impl Number for f64 {
 
     fn order(self, other: f64) -> Ordering {
         self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
-    }
-
-    fn is_nan(self) -> bool {
-        self.is_nan()
     }
 
     fn larger(self, other: f64) -> f64 {
