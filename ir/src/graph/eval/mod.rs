@@ -306,8 +306,8 @@ mod testing {
 #[cfg(test)]
 mod tests {
     use super::testing::{floats, ints, run_error, run_one};
+    use super::*;
     use crate::dtype::DType;
-    use crate::tensor::Tensor;
 
     #[test]
     fn a_network_runs() {
@@ -350,5 +350,55 @@ mod tests {
             |n: i64| [Tensor::zeros(DType::I64, &[2]).unwrap(), Tensor::from_slice(&[1], &[n]).unwrap()];
         assert_eq!(ints(&run_one(text, &sizes(2))), [2]);
         assert!(run_error(text, &sizes(3)).contains("expected N = 2, got 3"));
+    }
+
+    #[test]
+    fn attributes_at_the_ends_of_their_range_never_panic() {
+        let (most, least) = (i64::MAX, i64::MIN);
+        let n = Dim::sym("N");
+        let dims = |dims: [&Dim; 3]| Attr::Dims(dims.into_iter().cloned().collect());
+        let (zero, one, end) = (Dim::ZERO, Dim::ONE, Dim::from(most));
+        let windows = |lists: [i64; 5]| lists.map(|v| Attr::from([v]));
+        let conv = |lists: [i64; 5]| [&windows(lists)[..], &[Attr::Int(1), Attr::DType(DType::F32)]].concat();
+        let cases = [
+            (Op::Conv, conv([most, most, most, most, most])),
+            (Op::Conv, conv([1, least, most, most, 1])),
+            (Op::Conv, conv([1, least, least, 1, most])),
+            (Op::PoolMax, windows([most, most, most, most, most]).to_vec()),
+            (Op::PoolSum, windows([most, 1, most, 0, 1]).to_vec()),
+            (Op::PoolArgMax, windows([1, 1, most, most, 1]).to_vec()),
+            (Op::Pad, vec![dims([&end; 3]), dims([&end; 3]), [most, 0, 0].into()]),
+            (Op::Pad, vec![dims([&zero, &zero, &n]), dims([&zero; 3]), [most, 0, 0].into()]),
+            (Op::Slice, vec![dims([&end, &zero, &n]), dims([&zero, &one, &n]), [most, least, least].into()]),
+            (Op::Slice, vec![dims([&zero, &zero, &n]), dims([&one, &one, &n]), [1, least, least].into()]),
+            (Op::Slice, vec![dims([&(&n - &end), &zero, &zero]), dims([&n, &one, &one]), [1, 1, 1].into()]),
+            (Op::Iota, vec![dims([&(&n * &end), &one, &one]), Attr::Int(0), Attr::DType(DType::I64)]),
+            (Op::Reshape, vec![dims([&(&n * &n), &(&n - &one), &one])]),
+            (Op::TopK, vec![Attr::Dim(&n - &Dim::from(2i64)), Attr::Int(2), Attr::Bool(true)]),
+        ];
+        let mut evaluated = 0;
+        for (op, attrs) in cases {
+            let mut graph = Graph::new("t");
+            let x = graph.add_param(
+                "x",
+                TensorType::new(DType::F32, [one.clone(), one.clone(), n.clone()].into_iter().collect()),
+            );
+            let value = graph.add_param("value", TensorType::scalar(DType::F32));
+            let operands = match op {
+                Op::Conv => vec![x, x],
+                Op::Pad => vec![x, value],
+                Op::Iota => vec![],
+                _ => vec![x],
+            };
+            let Ok(node) = graph.push(op, &operands, attrs.into(), Vec::new()) else { continue };
+            graph.add_output("y", graph.node(node).result());
+            for extent in [0, 1, 3] {
+                let inputs =
+                    [&[1, 1, extent][..], &[]].map(|shape| Tensor::zeros(DType::F32, shape).unwrap());
+                let small = evaluate(&graph, &inputs).is_ok_and(|results| results[0].len() < 8);
+                evaluated += usize::from(small);
+            }
+        }
+        assert!(evaluated >= 8, "expected some of these to have values, got {evaluated}");
     }
 }

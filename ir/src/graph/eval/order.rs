@@ -138,7 +138,7 @@ pub(crate) fn nms(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
             if kept.len() >= limit {
                 break;
             }
-            if kept.iter().all(|k| boxes[*k].overlap(&boxes[candidate]) <= max_overlap) {
+            if !kept.iter().any(|k| boxes[*k].overlap(&boxes[candidate]) > max_overlap) {
                 kept.push(candidate);
                 rows.extend([sample as i64, class as i64, candidate as i64]);
             }
