@@ -218,62 +218,64 @@ mod tests {
 
     use super::*;
     use crate::dtype::DType;
-    use crate::graph::eval::testing::{floats, ints, run_error, run_one, shape_text};
+    use crate::graph::eval::testing::{apply, floats, indices_of, ints, run_error, run_one};
+    use crate::graph::{Attr, Op};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn dots_sum_products(b in 1usize..3, m in 0usize..10, n in 0usize..10, k in 0usize..6, j in 1usize..3, seed in any::<u64>()) {
-            // lhs [k, b, m, j] with rhs [b, j, k, n]
+        fn dots_sum_products(
+            [b, m, n, k, j] in [1usize..3, 0..10, 0..10, 0..6, 1..3],
+            seed in any::<u64>(),
+        ) {
             let lhs = Tensor::random(DType::F32, &[k, b, m, j], seed).unwrap();
             let rhs = Tensor::random(DType::F32, &[b, j, k, n], seed ^ 1).unwrap();
-            let out = shape_text(DType::F32, &[b, m, n]);
-            let text = format!(
-                "graph @t(%x: {}, %y: {}) -> (z: {out}) {{
-                 %0 = dot %x, %y lhs_batch=[1] rhs_batch=[0] lhs_contract=[3, 0] rhs_contract=[1, 2] dtype=f32 : {out}
-                 return %0\n}}", shape_text(DType::F32, lhs.shape()), shape_text(DType::F32, rhs.shape()));
-            let got = run_one(&text, &[lhs.clone(), rhs.clone()]);
-            for ib in 0..b { for im in 0..m { for inn in 0..n {
-                let mut sum = 0.0;
-                for ik in 0..k { for ij in 0..j {
-                    sum += lhs.get(&[ik, ib, im, ij]).to_f64() * rhs.get(&[ib, ij, ik, inn]).to_f64();
-                }}
-                prop_assert!((got.get(&[ib, im, inn]).to_f64() - sum).abs() <= 1e-5 * (1.0 + sum.abs()));
-            }}}
+            let axes = [vec![1i64], vec![0], vec![3, 0], vec![1, 2]].map(Attr::from);
+            let got = apply(Op::Dot, &[&lhs, &rhs], axes.into_iter().chain([DType::F32.into()]));
+            prop_assert_eq!(got.shape(), &[b, m, n]);
+            for at in indices_of(&[b, m, n]) {
+                let term = |t: Vec<usize>| {
+                    let left = lhs.get(&[t[0], at[0], at[1], t[1]]);
+                    left.to_f64() * rhs.get(&[at[0], t[1], t[0], at[2]]).to_f64()
+                };
+                let sum: f64 = indices_of(&[k, j]).map(term).sum();
+                prop_assert!((got.get(&at).to_f64() - sum).abs() <= 1e-5 * (1.0 + sum.abs()));
+            }
         }
 
         #[test]
         fn convolutions_sum_windows(
-            groups in 1usize..3, cg in 1usize..4, og in 1usize..6, extent in proptest::collection::vec(1usize..7, 2),
-            window in proptest::collection::vec(1usize..4, 2), strides in proptest::collection::vec(1i64..3, 2),
-            lo in proptest::collection::vec(-1i64..3, 2), hi in proptest::collection::vec(-1i64..3, 2),
-            dilation in proptest::collection::vec(1i64..3, 2), base in proptest::collection::vec(1i64..3, 2), seed in any::<u64>(),
+            [groups, inputs, outputs] in [1usize..3, 1..4, 1..6],
+            [extent, window] in [[1usize..7, 1..7], [1..4, 1..4]],
+            [strides, dilation, base, lo, hi] in
+                [[1i64..3, 1..3], [1..3, 1..3], [1..3, 1..3], [-1..3, -1..3], [-1..3, -1..3]],
+            seed in any::<u64>(),
         ) {
-            let (n, c, o) = (2, cg * groups, og * groups);
-            let x = Tensor::random(DType::I8, &[n, c, extent[0], extent[1]], seed).unwrap();
-            let w = Tensor::random(DType::I8, &[o, cg, window[0], window[1]], seed ^ 1).unwrap();
-            let reach = |a: usize| (window[a] as i64 - 1) * dilation[a] + 1;
-            let padded = |a: usize| (extent[a] as i64 - 1) * base[a] + 1 + lo[a] + hi[a];
-            let count = |a: usize| if padded(a) < reach(a) { 0 } else { ((padded(a) - reach(a)) / strides[a] + 1) as usize };
-            prop_assume!(padded(0) >= 0 && padded(1) >= 0);
-            let out = [n, o, count(0), count(1)];
-            let text = format!(
-                "graph @t(%x: {}, %w: {}) -> (z: {y}) {{
-                 %0 = conv %x, %w strides={strides:?} lo={lo:?} hi={hi:?} dilation={dilation:?} base={base:?} groups={groups} dtype=i32 : {y}
-                 return %0\n}}", shape_text(DType::I8, x.shape()), shape_text(DType::I8, w.shape()), y = shape_text(DType::I32, &out));
-            let got = run_one(&text, &[x.clone(), w.clone()]);
-            let read = |a: usize, p: usize, t: usize| {
-                let at = p as i64 * strides[a] + t as i64 * dilation[a] - lo[a];
-                (at >= 0 && at % base[a] == 0 && at / base[a] < extent[a] as i64).then_some((at / base[a]) as usize)
+            let x = Tensor::random(DType::I8, &[2, inputs * groups, extent[0], extent[1]], seed).unwrap();
+            let w = [outputs * groups, inputs, window[0], window[1]];
+            let w = Tensor::random(DType::I8, &w, seed ^ 1).unwrap();
+            let attrs = [strides, lo, hi, dilation, base].map(Attr::from).into_iter();
+            let attrs = attrs.chain([Attr::Int(groups as i64), Attr::DType(DType::I32)]);
+            let count = |a: usize| {
+                let spread = (extent[a] as i64 - 1) * base[a] + 1 + lo[a] + hi[a];
+                (0..spread - (window[a] as i64 - 1) * dilation[a]).step_by(strides[a] as usize).count()
             };
-            for i in 0..n { for j in 0..o { for p in 0..out[2] { for q in 0..out[3] {
-                let mut sum = 0;
-                for ch in 0..cg { for s in 0..window[0] { for t in 0..window[1] {
-                    let (Some(u), Some(v)) = (read(0, p, s), read(1, q, t)) else { continue };
-                    sum += x.get(&[i, j / og * cg + ch, u, v]).to_i128() * w.get(&[j, ch, s, t]).to_i128();
-                }}}
-                prop_assert_eq!(got.get(&[i, j, p, q]).to_i128(), sum);
-            }}}}
+            let got = apply(Op::Conv, &[&x, &w], attrs);
+            prop_assert_eq!(got.shape(), &[2, outputs * groups, count(0), count(1)]);
+            let read = |a: usize, position: usize, tap: usize| {
+                let at = position as i64 * strides[a] + tap as i64 * dilation[a] - lo[a];
+                let inside = at >= 0 && at % base[a] == 0 && at / base[a] < extent[a] as i64;
+                inside.then_some((at / base[a]) as usize)
+            };
+            for at in indices_of(got.shape()) {
+                let term = |t: Vec<usize>| {
+                    let (row, column) = (read(0, at[2], t[1])?, read(1, at[3], t[2])?);
+                    let left = x.get(&[at[0], at[1] / outputs * inputs + t[0], row, column]);
+                    Some(left.to_i128() * w.get(&[at[1], t[0], t[1], t[2]]).to_i128())
+                };
+                let sum: i128 = indices_of(&w.shape()[1..]).filter_map(term).sum();
+                prop_assert_eq!(got.get(&at).to_i128(), sum);
+            }
         }
     }
 

@@ -174,7 +174,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::graph::eval::testing::{ints, run_error, run_one, shape_text};
+    use crate::dtype::Scalar;
+    use crate::graph::eval::testing::{apply, indices_of, ints, run_error, run_one};
+    use crate::graph::{Attr, Op};
 
     fn counting(dtype: DType, shape: &[usize]) -> Tensor {
         let count: usize = shape.iter().product();
@@ -191,45 +193,51 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn gathers_and_scatters_follow_their_indices(a in 1usize..4, n in 1usize..6, b in 1usize..4, m in 0usize..4, narrow in any::<bool>(), seed in any::<u64>()) {
+        fn gathers_and_scatters_follow_their_indices(
+            [a, n, b, m] in [1usize..4, 1..6, 1..4, 0..4],
+            narrow in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
             let dtype = if narrow { DType::U4 } else { DType::I32 };
             let x = Tensor::random(dtype, &[a, n, b], seed).unwrap();
-            let ty = shape_text(dtype, &[a, n, b]);
+            let axis = || [Attr::Int(1)];
+            let place = |i: &Tensor, at: &[usize]| i.get(at).to_i128() as usize;
 
             let i = indices(&[m, 2], n, seed ^ 1);
-            let out = shape_text(dtype, &[a, m, 2, b]);
-            let got = run_one(&format!("graph @t(%x: {ty}, %i: i32[{m}, 2]) -> (y: {out}) {{\n %0 = gather %x, %i axis=1 : {out}\n return %0\n}}"), &[x.clone(), i.clone()]);
-            for p in 0..a { for q in 0..m { for r in 0..2 { for s in 0..b {
-                let at = i.get(&[q, r]).to_i128() as usize;
-                prop_assert_eq!(got.get(&[p, q, r, s]), x.get(&[p, at, s]));
-            }}}}
-
-            let i = indices(&[a, m, b], n, seed ^ 2);
-            let out = shape_text(dtype, &[a, m, b]);
-            let got = run_one(&format!("graph @t(%x: {ty}, %i: i32[{a}, {m}, {b}]) -> (y: {out}) {{\n %0 = gather_elements %x, %i axis=1 : {out}\n return %0\n}}"), &[x.clone(), i.clone()]);
-            let updates = Tensor::random(dtype, &[a, m, b], seed ^ 3).unwrap();
-            let mut expected: Vec<(&str, Tensor)> = ["none", "add", "mul", "max", "min"].map(|r| (r, x.clone())).into();
-            for p in 0..a { for q in 0..m { for s in 0..b {
-                let at = [p, i.get(&[p, q, s]).to_i128() as usize, s];
-                prop_assert_eq!(got.get(&[p, q, s]), x.get(&at));
-                let update = updates.get(&[p, q, s]).to_i128();
-                for (reduce, expected) in &mut expected {
-                    let old = expected.get(&at).to_i128();
-                    let new = match *reduce { "add" => old + update, "mul" => old * update, "max" => old.max(update), "min" => old.min(update), _ => update };
-                    expected.set(&at, crate::dtype::Scalar::Int(new)).unwrap();
-                }
-            }}}
-            for (reduce, expected) in expected {
-                let text = format!("graph @t(%x: {ty}, %i: i32[{a}, {m}, {b}], %u: {out}) -> (y: {ty}) {{\n %0 = scatter_elements %x, %i, %u axis=1 reduce=\"{reduce}\" : {ty}\n return %0\n}}");
-                prop_assert_eq!(run_one(&text, &[x.clone(), i.clone(), updates.clone()]), expected, "{}", reduce);
+            let got = apply(Op::Gather, &[&x, &i], axis());
+            prop_assert_eq!(got.shape(), &[a, m, 2, b]);
+            for at in indices_of(got.shape()) {
+                prop_assert_eq!(got.get(&at), x.get(&[at[0], place(&i, &at[1..3]), at[3]]));
             }
 
-            let i = indices(&[a, m, 1], n, seed ^ 4);
-            let out = shape_text(dtype, &[a, m, b]);
-            let got = run_one(&format!("graph @t(%x: {ty}, %i: i32[{a}, {m}, 1]) -> (y: {out}) {{\n %0 = gather_nd %x, %i batch=1 : {out}\n return %0\n}}"), &[x.clone(), i.clone()]);
-            for p in 0..a { for q in 0..m { for s in 0..b {
-                prop_assert_eq!(got.get(&[p, q, s]), x.get(&[p, i.get(&[p, q, 0]).to_i128() as usize, s]));
-            }}}
+            let i = indices(&[a, m, 1], n, seed ^ 2);
+            let got = apply(Op::GatherNd, &[&x, &i], axis());
+            prop_assert_eq!(got.shape(), &[a, m, b]);
+            for at in indices_of(got.shape()) {
+                prop_assert_eq!(got.get(&at), x.get(&[at[0], place(&i, &[at[0], at[1], 0]), at[2]]));
+            }
+
+            let i = indices(&[a, m, b], n, seed ^ 3);
+            let got = apply(Op::GatherElements, &[&x, &i], axis());
+            let updates = Tensor::random(dtype, &[a, m, b], seed ^ 4).unwrap();
+            for reduce in ["none", "add", "mul", "max", "min"] {
+                let mut expected = x.clone();
+                for at in indices_of(&[a, m, b]) {
+                    let target = [at[0], place(&i, &at), at[2]];
+                    prop_assert_eq!(got.get(&at), x.get(&target));
+                    let (old, update) = (expected.get(&target).to_i128(), updates.get(&at).to_i128());
+                    let new = match reduce {
+                        "add" => old + update,
+                        "mul" => old * update,
+                        "max" => old.max(update),
+                        "min" => old.min(update),
+                        _ => update,
+                    };
+                    expected.set(&target, Scalar::Int(new)).unwrap();
+                }
+                let attrs = [Attr::Int(1), reduce.into()];
+                prop_assert_eq!(apply(Op::ScatterElements, &[&x, &i, &updates], attrs), expected, "{}", reduce);
+            }
         }
     }
 

@@ -270,7 +270,8 @@ mod testing {
 
     use super::evaluate;
     use crate::dtype::DType;
-    use crate::graph::parse_graph;
+    use crate::graph::{Attr, Graph, Op, parse_graph};
+    use crate::shape::TensorType;
     use crate::tensor::Tensor;
 
     fn evaluated(text: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>, super::EvalError> {
@@ -288,6 +289,29 @@ mod testing {
 
     pub(super) fn run_error(text: &str, inputs: &[Tensor]) -> String {
         evaluated(text, inputs).expect_err(text).to_string()
+    }
+
+    /// The first result of one op on tensors, its type inferred.
+    pub(super) fn apply(op: Op, inputs: &[&Tensor], attrs: impl IntoIterator<Item = Attr>) -> Tensor {
+        let mut graph = Graph::new("t");
+        let mut operands = Vec::new();
+        for (i, x) in inputs.iter().enumerate() {
+            operands.push(graph.add_param(&format!("x{i}"), TensorType::fixed(x.dtype(), x.shape())));
+        }
+        let node = graph.push(op, &operands, attrs.into_iter().collect(), Vec::new()).unwrap();
+        graph.add_output("y", graph.node(node).result());
+        let inputs: Vec<Tensor> = inputs.iter().map(|x| Tensor::clone(x)).collect();
+        evaluate(&graph, &inputs).unwrap_or_else(|e| panic!("{e}\n{graph}")).remove(0)
+    }
+
+    /// Every index of a shape in row-major order.
+    pub(super) fn indices_of(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
+        let mut indices = vec![Vec::new()];
+        for extent in shape {
+            let longer = |index: &Vec<usize>, i| index.iter().copied().chain([i]).collect();
+            indices = indices.iter().flat_map(|index| (0..*extent).map(move |i| longer(index, i))).collect();
+        }
+        indices.into_iter()
     }
 
     pub(super) fn floats(x: &Tensor) -> Vec<f64> {
