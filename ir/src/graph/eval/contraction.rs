@@ -288,7 +288,8 @@ mod tests {
             return %0\n}";
         assert_eq!(floats(&run_one(text, &[x, w])), [76.0]);
         let text = "graph @t(%x: f32[1, 1, 2, 2, 2], %w: f32[1, 1, 2, 2, 2]) -> (z: f32[1, 1, 1, 1, 2]) {
-            %0 = conv %x, %w strides=[1, 1, 1] lo=[0, 0, 0] hi=[0, 0, 1] dilation=[1, 1, 1] base=[1, 1, 1] groups=1 dtype=f32 : f32[1, 1, 1, 1, 2]
+            %0 = conv %x, %w strides=[1, 1, 1] lo=[0, 0, 0] hi=[0, 0, 1] dilation=[1, 1, 1] \
+                base=[1, 1, 1] groups=1 dtype=f32 : f32[1, 1, 1, 1, 2]
             return %0\n}";
         let x = Tensor::from_f64_iter(DType::F32, &[1, 1, 2, 2, 2], (0..8).map(f64::from)).unwrap();
         let w = Tensor::full(DType::F32, &[1, 1, 2, 2, 2], 1.0.into()).unwrap();

@@ -126,7 +126,9 @@ mod tests {
             }
             return %0\n}";
         assert_eq!(ints(&run_one(text, &[Tensor::from_slice(&[1], &[3i32]).unwrap()])), [-3]);
-        let text = "graph @t() -> (y: i32[1]) {\n %0 = custom_call target=\"f\" types=(i32[1]) : i32[1]\n return %0\n}";
+        let text = "graph @t() -> (y: i32[1]) {
+            %0 = custom_call target=\"f\" types=(i32[1]) : i32[1]
+            return %0\n}";
         assert!(run_error(text, &[]).contains("got `f`"));
     }
 }

@@ -236,7 +236,8 @@ mod tests {
                     expected.set(&target, Scalar::Int(new)).unwrap();
                 }
                 let attrs = [Attr::Int(1), reduce.into()];
-                prop_assert_eq!(apply(Op::ScatterElements, &[&x, &i, &updates], attrs), expected, "{}", reduce);
+                let got = apply(Op::ScatterElements, &[&x, &i, &updates], attrs);
+                prop_assert_eq!(got, expected, "{}", reduce);
             }
         }
     }
@@ -256,7 +257,9 @@ mod tests {
 
     #[test]
     fn indices_out_of_bounds_are_errors() {
-        let text = "graph @t(%x: f32[3], %i: i64[1]) -> (y: f32[1]) {\n %0 = gather %x, %i axis=0 : f32[1]\n return %0\n}";
+        let text = "graph @t(%x: f32[3], %i: i64[1]) -> (y: f32[1]) {
+            %0 = gather %x, %i axis=0 : f32[1]
+            return %0\n}";
         for bad in [3i64, -1, i64::MIN] {
             let error =
                 run_error(text, &[counting(DType::F32, &[3]), Tensor::from_slice(&[1], &[bad]).unwrap()]);

@@ -300,7 +300,7 @@ mod testing {
         }
         let node = graph.push(op, &operands, attrs.into_iter().collect(), Vec::new()).unwrap();
         graph.add_output("y", graph.node(node).result());
-        let inputs: Vec<Tensor> = inputs.iter().map(|x| Tensor::clone(x)).collect();
+        let inputs: Vec<Tensor> = inputs.iter().copied().cloned().collect();
         evaluate(&graph, &inputs).unwrap_or_else(|e| panic!("{e}\n{graph}")).remove(0)
     }
 

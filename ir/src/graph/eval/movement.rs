@@ -135,7 +135,8 @@ mod tests {
             let steps: Vec<i64> = (0..3).map(|a| if (seed >> a) & 1 == 0 { -1 } else { 2 }).collect();
             let sizes: Vec<usize> =
                 (0..3).map(|a| if steps[a] < 0 { turned[a] } else { turned[a].div_ceil(2) }).collect();
-            let starts: Vec<usize> = (0..3).map(|a| if steps[a] < 0 { turned[a].max(1) - 1 } else { 0 }).collect();
+            let last = |a: usize| turned[a].max(1) - 1;
+            let starts: Vec<usize> = (0..3).map(|a| if steps[a] < 0 { last(a) } else { 0 }).collect();
             let text = format!(
                 "graph @t(%x: {x}, %v: {dtype}[]) -> (y: {y}) {{
                  %0 = pad %x, %v lo={lo:?} hi={hi:?} inner={inner:?} : {p}
@@ -151,7 +152,8 @@ mod tests {
                 let place = [at(1, j), at(2, k), at(0, i)];
                 let source: Option<Vec<usize>> = (0..3).map(|a| {
                     let at = place[a].checked_sub(lo[a])?;
-                    (at % (inner[a] + 1) == 0 && at / (inner[a] + 1) < shape[a]).then_some(at / (inner[a] + 1))
+                    let step = inner[a] + 1;
+                    (at % step == 0 && at / step < shape[a]).then_some(at / step)
                 }).collect();
                 let expected = source.map_or(value.get(&[]), |s| x.get(&s));
                 prop_assert_eq!(got.get(&[i, j, k]), expected);

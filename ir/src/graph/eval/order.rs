@@ -12,7 +12,8 @@ use crate::tensor::Tensor;
 
 pub(crate) fn sort(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
     let extent = call.input(0).shape()[call.axis("axis")];
-    with_number!(call.input(0).dtype(), N => first_in_order::<N>(call, extent, call.typing.flag("descending")))
+    let descending = call.typing.flag("descending");
+    with_number!(call.input(0).dtype(), N => first_in_order::<N>(call, extent, descending))
 }
 
 pub(crate) fn top_k(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
@@ -212,7 +213,9 @@ mod tests {
 
     #[test]
     fn nonzero_names_its_count() {
-        let text = "graph @t(%x: f32[2, 2]) -> (y: i64[2, K]) {\n %0 = nonzero %x count=K : i64[2, K]\n return %0\n}";
+        let text = "graph @t(%x: f32[2, 2]) -> (y: i64[2, K]) {
+            %0 = nonzero %x count=K : i64[2, K]
+            return %0\n}";
         let got = run_one(text, &[tensor(DType::F32, &[2, 2], &[0.0, f64::NAN, -1.0, -0.0])]);
         assert_eq!((got.shape(), ints(&got)), (&[2, 2][..], vec![0, 1, 1, 0]));
         let text =
@@ -235,7 +238,9 @@ mod tests {
 
     #[test]
     fn nms_keeps_the_best_of_what_overlaps() {
-        let text = "graph @t(%b: f32[1, 4, 4], %s: f32[1, 1, 4], %n: i64[], %o: f32[], %m: f32[]) -> (y: i64[K, 3]) {
+        let text = "graph @t(
+                %b: f32[1, 4, 4], %s: f32[1, 1, 4], %n: i64[], %o: f32[], %m: f32[]
+            ) -> (y: i64[K, 3]) {
             %0 = nms %b, %s, %n, %o, %m centered=false count=K : i64[K, 3]\n return %0\n}";
         // The second box is the first, a bit off and given by its other corners; the last two tie.
         let boxes = [0.0, 0.0, 1.0, 1.0, 1.0, 1.1, 0.0, 0.1, 5.0, 5.0, 6.0, 6.0, 9.0, 9.0, 10.0, 10.0];

@@ -281,7 +281,9 @@ mod tests {
     fn along_row(op: &str, dtype: DType, attrs: &str, x: &[f64]) -> Tensor {
         let n = x.len();
         let text = format!(
-            "graph @t(%x: {dtype}[{n}]) -> (y: {dtype}[{n}]) {{\n %0 = {op} %x {attrs} : {dtype}[{n}]\n return %0\n}}"
+            "graph @t(%x: {dtype}[{n}]) -> (y: {dtype}[{n}]) {{
+             %0 = {op} %x {attrs} : {dtype}[{n}]
+             return %0\n}}"
         );
         run_one(&text, &[Tensor::from_f64_iter(dtype, &[n], x.iter().copied()).unwrap()])
     }
@@ -319,6 +321,16 @@ mod tests {
         let text =
             "graph @t(%x: f32[0]) -> (y: i64[]) {\n %0 = argmax %x axis=0 last=false : i64[]\n return %0\n}";
         assert!(run_error(text, &[Tensor::zeros(DType::F32, &[0]).unwrap()]).contains("expected elements"));
+    }
+
+    #[test]
+    fn pool_argmax_takes_the_first_of_equals_and_nan() {
+        let attrs = || [[3i64], [1], [1], [0], [1]].map(Attr::from);
+        let places =
+            |x: &[f32]| ints(&apply(Op::PoolArgMax, &[&Tensor::from_slice(&[x.len()], x).unwrap()], attrs()));
+        assert_eq!(places(&[5.0, 5.0, 7.0, 7.0]), [0, 2, 2]);
+        assert_eq!(places(&[1.0, f32::NAN, f32::NAN, 9.0]), [1, 1, 1]);
+        assert_eq!(places(&[f32::NEG_INFINITY; 3]), [0, 0]);
     }
 
     #[test]

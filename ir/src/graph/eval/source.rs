@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn random_bits_continue_from_counter_to_counter() {
-        let text = "graph @t(%k: u64[]) -> (y: u32[2, 3]) {\n %0 = random_bits %k shape=[2, 3] : u32[2, 3]\n return %0\n}";
+        let text = "graph @t(%k: u64[]) -> (y: u32[2, 3]) {
+            %0 = random_bits %k shape=[2, 3] : u32[2, 3]
+            return %0\n}";
         let got = run_one(text, &[Tensor::from_slice(&[], &[7u64]).unwrap()]);
         let expected: Vec<u32> = philox(0, 7).into_iter().chain(philox(1, 7)).take(6).collect();
         assert_eq!(got.as_slice::<u32>().unwrap(), expected);

@@ -134,7 +134,9 @@ mod tests {
 
     #[test]
     fn casts_saturate_if_told_to() {
-        let text = "graph @t(%x: f32[3]) -> (y: f8e5m2[3]) {\n %0 = cast %x dtype=f8e5m2 saturate=false : f8e5m2[3]\n return %0\n}";
+        let text = "graph @t(%x: f32[3]) -> (y: f8e5m2[3]) {
+            %0 = cast %x dtype=f8e5m2 saturate=false : f8e5m2[3]
+            return %0\n}";
         let x = f32s(&[3], &[1e9, 1.1, -0.0]);
         assert_eq!(floats(&run_one(text, std::slice::from_ref(&x))), [f64::INFINITY, 1.0, 0.0]);
         let text = text.replace("false", "true");
