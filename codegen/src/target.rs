@@ -9,6 +9,10 @@ pub struct CpuTarget {
     pub features: Vec<String>,
     /// The micro-kernel for f32 tiles: its symbol.
     pub f32_tile: String,
+    /// The rows of that tile.
+    pub tile_rows: i64,
+    /// The columns of that tile.
+    pub tile_columns: i64,
 }
 
 impl CpuTarget {

@@ -2,4 +2,7 @@
 
 pub mod graph_to_loops;
 pub mod loops_to_mem;
+pub mod mem_passes;
 pub mod memory_plan;
+pub mod pipeline;
+pub mod schedule;

@@ -1,0 +1,5 @@
+//! Passes over programs.
+
+mod expand_functions;
+
+pub use expand_functions::expand_functions;

@@ -1,0 +1,185 @@
+//! From a graph to a model that runs: the way of a model through the whole compiler.
+
+mod host;
+mod plan;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tcc_codegen::{BACKENDS, Backend, CpuTarget, EmitError};
+use tcc_ir::dim::{Dim, Symbol};
+use tcc_ir::graph::{Graph, Violation};
+use tcc_ir::tensor::{Tensor, TensorError};
+use tcc_runtime::model::{Executable, Model, RunError, TensorView, Timing};
+use tcc_runtime::threads::Parallel;
+
+use self::target::Schedulable;
+pub use self::target::native;
+
+/// Why a graph could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// A binding that contradicts the model.
+    #[error("binding of symbols: {0}")]
+    Binding(Violation),
+    /// A name that is no symbol of the model.
+    #[error("expected the name of a symbol of the model ({known}), got `{name}`")]
+    UnknownSymbol {
+        /// What was given.
+        name: String,
+        /// The symbols there are.
+        known: String,
+    },
+    /// The backend failed.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// A constant could not be laid out.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The code could not be loaded.
+    #[error(transparent)]
+    Load(#[from] RunError),
+}
+
+/// What a compilation depends on besides the graph.
+#[derive(Clone)]
+pub struct Compiler {
+    backend: &'static dyn Backend,
+    target: CpuTarget,
+    bindings: Vec<(Symbol, i64)>,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new() }
+    }
+}
+
+impl Compiler {
+    /// The default backend, for the processor this runs on.
+    pub fn new() -> Compiler {
+        Compiler::default()
+    }
+
+    /// Uses another backend.
+    pub fn backend(mut self, backend: &'static dyn Backend) -> Compiler {
+        self.backend = backend;
+        self
+    }
+
+    /// Emits code for another processor.
+    pub fn target(mut self, target: CpuTarget) -> Compiler {
+        self.target = target;
+        self
+    }
+
+    /// Fixes the value of a symbolic extent.
+    pub fn bind(mut self, symbol: &str, value: i64) -> Compiler {
+        self.bindings.push((Symbol::new(symbol), value));
+        self
+    }
+
+    /// The graph with the bound symbols replaced.
+    pub fn specialise(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        for (symbol, _) in &self.bindings {
+            if !graph.in_scope(symbol) {
+                let known: Vec<String> = graph.symbols().iter().map(ToString::to_string).collect();
+                let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+                return Err(CompileError::UnknownSymbol { name: symbol.to_string(), known });
+            }
+        }
+        let value = |s: &Symbol| self.bindings.iter().find(|(name, _)| name == s).map(|(_, v)| Dim::from(*v));
+        graph.substitute(&value).map_err(CompileError::Binding)
+    }
+
+    /// Compiles a graph.
+    pub fn compile(&self, graph: &Graph) -> Result<Compiled, CompileError> {
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
+        let parts = plan::plan(&graph, self.backend, &self.target)?;
+        let executable = Executable::new(parts.model)?;
+        Ok(Compiled { executable: Arc::new(executable), host: Arc::new(parts.host), report: parts.report })
+    }
+}
+
+/// A compiled model in this process. Clones share the code; any number of runs may go on at the same time.
+#[derive(Clone)]
+pub struct Compiled {
+    executable: Arc<Executable>,
+    host: Arc<Vec<host::HostWork>>,
+    report: Report,
+}
+
+/// What became of the graph.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Kernel calls in a run.
+    pub calls: usize,
+    /// Different kernels.
+    pub kernels: usize,
+    /// Ops that have no kernel and are carried out by the interpreter, with the reason.
+    pub interpreted: Vec<String>,
+    /// The arena's size, where it is a number.
+    pub arena_bytes: Option<i64>,
+    /// The most bytes alive at once, where they are numbers.
+    pub arena_lower_bound: Option<i64>,
+}
+
+/// What a run gave.
+pub struct Run {
+    /// The outputs in order.
+    pub outputs: Vec<Tensor>,
+    /// How long each step took, if that was asked for.
+    pub timings: Vec<Timing>,
+}
+
+impl Compiled {
+    /// The model as data.
+    pub fn model(&self) -> &Model {
+        self.executable.model()
+    }
+
+    /// What became of the graph.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Runs the model on inputs in the order of its parameters.
+    pub fn run(&self, inputs: &[Tensor], threads: &dyn Parallel) -> Result<Run, RunError> {
+        self.run_profiled(inputs, threads, false)
+    }
+
+    /// As [`Compiled::run`], with the time of each step if `profile`.
+    pub fn run_profiled(
+        &self,
+        inputs: &[Tensor],
+        threads: &dyn Parallel,
+        profile: bool,
+    ) -> Result<Run, RunError> {
+        let failed = |e: TensorError| RunError::Malformed(e.to_string());
+        let contiguous: Vec<Tensor> =
+            inputs.iter().map(Tensor::contiguous).collect::<Result<_, _>>().map_err(failed)?;
+        let bytes: Vec<_> =
+            contiguous.iter().map(Tensor::to_bytes).collect::<Result<_, _>>().map_err(failed)?;
+        let views: Vec<TensorView<'_>> = contiguous
+            .iter()
+            .zip(&bytes)
+            .map(|(t, b)| TensorView { dtype: t.dtype().name(), shape: t.shape(), bytes: b })
+            .collect();
+        let host = |index: u32, inputs: &[TensorView<'_>], symbols: &[Option<i64>]| {
+            let work = self.host.get(index as usize).ok_or("no such op")?;
+            host::carry_out(work, inputs, symbols, &self.model().symbols)
+        };
+        let outcome = self.executable.run(&views, threads, &host, profile)?;
+        let outputs = outcome.outputs.iter().map(|data| {
+            let dtype = data
+                .dtype
+                .parse()
+                .map_err(|_| RunError::Malformed(format!("element type {}", data.dtype)))?;
+            Tensor::from_byte_slice(dtype, &data.shape, data.bytes()).map_err(failed)
+        });
+        Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, timings: outcome.timings })
+    }
+}
