@@ -145,6 +145,9 @@ ops! {
     /// (C1) `axes` are distinct and below the rank.
     Reverse = "reverse"(x) [axes: Ints] { infer: infer::movement::reverse, eval: eval::movement::reverse, numerics: Exact }
 
+    /// The same elements, which lowering writes to memory of their own: how a layout is asked for.
+    Copy = "copy"(x) [] { infer: infer::movement::copy, eval: eval::movement::copy, numerics: Exact }
+
     // ── gather and scatter ───────────────────────────────────────────────────────────────────────────────────
 
     /// `out[a…, i…, b…] = x[a…, indices[i…], b…]`, with `indices` standing at `axis`. An index outside of the

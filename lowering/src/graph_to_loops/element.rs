@@ -78,6 +78,7 @@ impl Emit<'_> {
                 let inner = self.view(node, at);
                 self.element(node.operands[0], &inner, block)
             }
+            Op::Copy => self.element(node.operands[0], at, block),
             Op::Pad => self.pad(node, at, block),
             Op::Concat => self.concat(node, at, block),
             Op::Gather => {

@@ -190,7 +190,7 @@ impl Decider<'_> {
             }
             return;
         }
-        if node.op == Op::Const && !inlines(node) || node.op == Op::Dims {
+        if node.op == Op::Const && !inlines(node) || matches!(node.op, Op::Dims | Op::Copy) {
             self.put_in_memory(result);
             return;
         }

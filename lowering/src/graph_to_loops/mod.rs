@@ -12,6 +12,8 @@ mod normalise;
 mod reduction;
 mod scan;
 
+pub(crate) use reduction::identity;
+
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};

@@ -10,7 +10,7 @@ use tcc_ir::scalar::ScalarOp;
 use super::{Block, Emit, accumulate, accumulator_type, axes, flag, indices, int, ints, nested};
 
 /// The value that changes nothing when combined.
-pub(super) fn identity(op: ScalarOp, dtype: DType) -> Expr {
+pub(crate) fn identity(op: ScalarOp, dtype: DType) -> Expr {
     let value = match op {
         ScalarOp::Mul => Scalar::one(dtype),
         ScalarOp::Max | ScalarOp::Min => {

@@ -110,6 +110,11 @@ pub(crate) fn reverse(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
     Ok(vec![x.slice(&starts, x.shape(), &steps)?])
 }
 
+/// The operand itself.
+pub(crate) fn copy(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
+    Ok(vec![call.input(0).clone()])
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -147,3 +147,7 @@ mod tests {
         assert!(error.contains("expected extents of [1, 2] away from axis 0"), "{error}");
     }
 }
+
+pub(crate) fn copy(t: &Typing<'_>) -> Result<Types, Violation> {
+    one(t.ty(0).clone())
+}

@@ -1,0 +1,3 @@
+//! Front ends: from model files to graphs.
+
+pub mod json;
