@@ -1,6 +1,7 @@
 //! Passes over the intermediate representations, and the pipelines made of them.
 
 pub mod graph_to_loops;
+pub mod layout;
 pub mod loops_to_mem;
 pub mod mem_passes;
 pub mod memory_plan;

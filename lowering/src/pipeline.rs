@@ -1,10 +1,22 @@
 //! The passes that every graph goes through on its way to code.
 
-use tcc_ir::graph::Graph;
+use tcc_ir::graph::{Graph, Rewriter};
 
+use crate::layout::pack_contractions;
 use crate::schedule::Machine;
 
 /// The graph in the form that lowering does best with.
-pub fn optimise(graph: &Graph, _machine: &Machine) -> Graph {
-    graph.clone()
+pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
+    let packed = pack_contractions(graph, machine);
+    drop_dead(&packed)
+}
+
+/// Leaves out what no output needs.
+fn drop_dead(graph: &Graph) -> Graph {
+    let live = graph.live_nodes();
+    let mut rewriter = Rewriter::new(graph);
+    for (id, _) in graph.nodes().filter(|(id, _)| live[id.index()]) {
+        rewriter.copy(id);
+    }
+    rewriter.finish()
 }

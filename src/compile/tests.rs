@@ -34,6 +34,7 @@ fn agrees(text: &str, symbols: &[(&str, i64)]) {
         .collect();
     let expected = evaluate(&graph, &inputs).unwrap();
     check_nests(&graph, &bindings);
+    check_nests(&tcc_lowering::pipeline::optimise(&graph, &native().schedule()), &bindings);
     let compiled = Compiler::new().compile(&graph).unwrap();
     let pool = Pool::new(&PoolConfig::with_threads(3)).unwrap();
     for threads in [&Inline as &dyn Parallel, &pool] {
@@ -212,4 +213,29 @@ fn rows_of_any_width() {
             &[("N", n)],
         );
     }
+}
+
+#[test]
+fn products_of_matrices_of_any_size() {
+    for (m, k, n) in [(1, 5, 40), (14, 64, 32), (15, 33, 33), (29, 7, 100), (3, 1, 1)] {
+        let text = format!(
+            "graph @p(%x: f32[2, {m}, {k}], %w: f32[{n}, {k}], %v: f32[2, {k}, {n}], %r: f32[2, {m}, {n}]) -> (a: f32[2, {m}, {n}], b: f32[2, {m}, {n}], c: f32[{n}, {n}]) {{
+               %0 = dot %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[2] rhs_contract=[1] dtype=f32 : f32[2, {m}, {n}]
+               %1 = add %0, %r : f32[2, {m}, {n}]
+               %2 = gelu %1 : f32[2, {m}, {n}]
+               %3 = dot %x, %v lhs_batch=[0] rhs_batch=[0] lhs_contract=[2] rhs_contract=[1] dtype=f32 : f32[2, {m}, {n}]
+               %4 = dot %v, %w lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[1] dtype=f32 : f32[2, {n}, {n}]
+               %5 = reduce_sum %4 axes=[0] : f32[{n}, {n}]
+               return %2, %3, %5
+             }}"
+        );
+        agrees(&text, &[]);
+    }
+    agrees(
+        "graph @s(%q: f32[2, S, 16], %k: f32[2, T, 16]) -> (a: f32[2, S, T]) {
+           %0 = dot %q, %k lhs_batch=[0] rhs_batch=[0] lhs_contract=[2] rhs_contract=[2] dtype=f32 : f32[2, S, T]
+           return %0
+         }",
+        &[("S", 9), ("T", 35)],
+    );
 }

@@ -138,12 +138,24 @@ impl Ranges {
             Atom::FloorDiv(p) => {
                 let (a, b) = (self.simplify(&p.0), self.simplify(&p.1));
                 let (whole, rest) = self.split_below(&a, &b);
-                if rest.is(0) || self.within(&rest, &b) { whole } else { a.floor_div(&b) }
+                if rest.is(0) || self.within(&rest, &b) {
+                    return whole;
+                }
+                match self.coarser(&a, &b) {
+                    Some((g, high, _)) => self.simplify(&high.floor_div(&b.floor_div(&g))),
+                    None => a.floor_div(&b),
+                }
             }
             Atom::Mod(p) => {
                 let (a, b) = (self.simplify(&p.0), self.simplify(&p.1));
                 let (_, rest) = self.split_below(&a, &b);
-                if self.within(&rest, &b) { rest } else { a.modulo(&b) }
+                if self.within(&rest, &b) {
+                    return rest;
+                }
+                match self.coarser(&a, &b) {
+                    Some((g, high, low)) => &(&g * &self.simplify(&high.modulo(&b.floor_div(&g)))) + &low,
+                    None => a.modulo(&b),
+                }
             }
             Atom::Min(p) => {
                 let (a, b) = (self.simplify(&p.0), self.simplify(&p.1));
@@ -181,6 +193,20 @@ impl Ranges {
         (whole, rest)
     }
 
+    /// `(g, high, low)` with `a = g*high + low`, `g` dividing `b` and `0 <= low < g`: then quotient and remainder
+    /// by `b` depend on `low` in the simplest way. This is what a loop cut into vectors needs.
+    fn coarser(&self, a: &Dim, b: &Dim) -> Option<(Dim, Dim, Dim)> {
+        let q = b.as_const().filter(|q| *q > 1)?;
+        let scaled = a.terms().filter(|t| !t.atoms.is_empty() && gcd(t.coeff, q) > 1);
+        let g = scaled.fold(q, |g, t| gcd(g, t.coeff));
+        if g <= 1 || g == q {
+            return None;
+        }
+        let (high, low) = a.split_multiples(g);
+        let g = Dim::from(g);
+        self.within(&low, &g).then_some((g, high, low))
+    }
+
     /// Whether `0 <= a < b` always.
     pub fn within(&self, a: &Dim, b: &Dim) -> bool {
         self.bounds(a).lo >= 0 && self.less(a, b)
@@ -215,6 +241,14 @@ impl Ranges {
             _ => self.simplify(&b.modulo(a)).is(0) || b.exact_div(a).is_some(),
         }
     }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    i64::try_from(a).unwrap_or(1)
 }
 
 /// The distinct factors of a monomial with their powers.

@@ -40,6 +40,8 @@ fn ranges_decide_what_the_form_cannot() {
     assert_eq!(ranges.simplify(&d("(8*N + i)/8")), d("N"));
     assert_eq!(ranges.simplify(&d("(8*N + i)%8")), d("i"));
     assert_eq!(ranges.simplify(&d("(N*k + i)/1")), d("N*k + i"));
+    assert_eq!(ranges.simplify(&d("(4096*N + 8*k + i)%64")), d("8*(k%8) + i"));
+    assert_eq!(ranges.simplify(&d("(4096*N + 8*k + i)/64")), d("64*N + k/8"));
     assert_eq!(ranges.simplify(&d("min(i, 8)")), d("i"));
     assert!(ranges.less(&d("i"), &d("8")));
     assert!(!ranges.less(&d("i"), &d("7")));

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
 use tcc_ir::dtype::DType;
 use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind as NestKind, Nest, Space, Stmt};
-use tcc_ir::mem::{Inst, LoopKind, Memory, Program, Reg, Rhs};
+use tcc_ir::mem::{Inst, LoopKind, Memory, Program, Reg, Rhs, Tile};
 
 use self::registers::Kept;
 use self::vector::Lanes;
@@ -101,7 +101,17 @@ impl Lowering {
     }
 
     fn block(&mut self, body: &[Stmt], out: &mut Vec<Inst>) {
-        for stmt in body {
+        let mut rest = body.iter();
+        while let Some(stmt) = rest.next() {
+            // A tile that is zeroed right before its product is overwritten by it instead.
+            if let Some(zeroed) = tile::zeroed(stmt)
+                && let Some(next) = rest.as_slice().first()
+                && let Some(tile) = self.tile(next).filter(|t| t.c.memory == *zeroed)
+            {
+                out.push(Inst::Tile(Box::new(Tile { accumulate: false, ..tile })));
+                rest.next();
+                continue;
+            }
             self.statement(stmt, false, out);
         }
     }

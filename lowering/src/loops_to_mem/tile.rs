@@ -54,6 +54,18 @@ impl Lowering {
     }
 }
 
+/// The buffer that two tile loops set to zero, if that is all they do.
+pub(super) fn zeroed(stmt: &Stmt) -> Option<&Symbol> {
+    let (_, _, body) = tile_loop(stmt)?;
+    let [inner] = body else { return None };
+    let (_, _, body) = tile_loop(inner)?;
+    let [Stmt::Store { targets, values, combine: Combine::Replace }] = body else { return None };
+    match (targets.as_slice(), values.as_slice()) {
+        ([target], [Expr::Const(_, value)]) if !value.is_truthy() => Some(&target.buffer),
+        _ => None,
+    }
+}
+
 fn tile_loop(stmt: &Stmt) -> Option<(&Symbol, &Dim, &[Stmt])> {
     match stmt {
         Stmt::For { var, extent, kind: LoopKind::Tile, body } => Some((var, extent, body)),

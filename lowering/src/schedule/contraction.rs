@@ -1,8 +1,230 @@
-//! The schedule of contractions: micro-tiles, each with its epilogue.
+//! The schedule of contractions of f32: micro-tiles, each with its epilogue.
+//!
+//! ```text
+//! for i in 0..m parallel { for j in 0..n parallel {
+//!   acc[] = 0; for k in 0..p { acc[] += a[i, k] * b[k, j] }; y[i, j] = f(acc[])
+//! } }
+//! ->
+//! for tile in 0..(m / r) * (n / c) parallel {
+//!   c[0..r, 0..c] = 0; c += a * b as one micro-tile
+//!   for each element of the tile in vectors { y[i, j] = f(c[i, j]) }
+//! }
+//! ```
+//!
+//! The columns of `b` must be neighbours in memory and readable up to a whole tile; the passes over layouts see
+//! to that.
 
-use super::Machine;
-use tcc_ir::loops::Nest;
+use tcc_ir::dim::{Dim, Ranges, Symbol};
+use tcc_ir::dtype::DType;
+use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Space, Stmt};
+use tcc_ir::scalar::ScalarOp;
+use tcc_ir::shape::{Shape, TensorType};
 
-pub(super) fn schedule(_nest: &Nest, _machine: &Machine) -> Option<Nest> {
+use super::cut::into_vectors;
+use super::{Machine, join, limit, parallel_loops, replace_all};
+
+/// The parts of a nest that is a contraction.
+struct Contraction<'n> {
+    acc: Symbol,
+    summed: (Symbol, Dim),
+    a: &'n Access,
+    b: &'n Access,
+    epilogue: &'n [Stmt],
+}
+
+/// The nest in tiles, if it is a contraction that tiles can carry out.
+pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Option<Nest> {
+    let (loops, body) = parallel_loops(nest);
+    let parts = recognise(nest, body)?;
+    let (column, outer) = loops.split_last()?;
+    let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
+    if mentions(parts.a, &column.0) || !mentions(parts.b, &column.0) {
+        return None;
+    }
+    // Rows are the loops next to the columns that move the left operand alone.
+    let is_row = |l: &&(Symbol, Dim)| mentions(parts.a, &l.0) && !mentions(parts.b, &l.0);
+    let rows_from = outer.len() - outer.iter().rev().take_while(is_row).count();
+    for from in rows_from..=outer.len() {
+        if let Some(tiled) = tile(nest, machine, &parts, &outer[..from], &outer[from..], column) {
+            return Some(tiled);
+        }
+    }
     None
+}
+
+fn recognise<'n>(nest: &'n Nest, body: &'n [Stmt]) -> Option<Contraction<'n>> {
+    let [
+        Stmt::Alloc { buffer, .. },
+        Stmt::Store { .. },
+        Stmt::For { var, extent, body: inner, .. },
+        epilogue @ ..,
+    ] = body
+    else {
+        return None;
+    };
+    let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = inner.as_slice() else {
+        return None;
+    };
+    let ([target], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
+        return None;
+    };
+    let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
+    let is_f32 =
+        |access: &Access| nest.inputs.iter().any(|i| i.name == access.buffer && i.ty.dtype == DType::F32);
+    let plain = target.buffer == buffer.name && buffer.ty.dtype == DType::F32 && is_f32(a) && is_f32(b);
+    let summed = (var.clone(), extent.clone());
+    plain.then_some(Contraction { acc: buffer.name.clone(), summed, a, b, epilogue })
+}
+
+/// How many there are of something in the tile that starts at `start`.
+fn part(total: &Dim, start: &Dim, most: i64) -> Dim {
+    match total.as_const() {
+        Some(t) if t <= most => Dim::from(t),
+        Some(t) if t % most == 0 => Dim::from(most),
+        _ => Dim::from(most).minimum(&(total - start)),
+    }
+}
+
+fn tile(
+    nest: &Nest,
+    machine: &Machine,
+    parts: &Contraction<'_>,
+    around: &[(Symbol, Dim)],
+    rows: &[(Symbol, Dim)],
+    column: &(Symbol, Dim),
+) -> Option<Nest> {
+    let (height, width) = (machine.tile_rows, machine.tile_columns);
+    let row_count: Dim = rows.iter().map(|(_, e)| e.clone()).product();
+    let (row_tiles, column_tiles) =
+        (row_count.ceil_div(&Dim::from(height)), column.1.ceil_div(&Dim::from(width)));
+    let [tile, i, j] = ["tile", "row", "col"].map(Symbol::new);
+    let mut ranges = nest.ranges.clone();
+    around.iter().chain([&parts.summed]).for_each(|(v, e)| limit(&mut ranges, v, e));
+
+    // Tiles of one column of tiles follow each other, so that its part of `b` stays near.
+    let index = Dim::sym(tile.clone());
+    let row_tile = index.modulo(&row_tiles);
+    let rest = index.floor_div(&row_tiles);
+    let (column_tile, outer_index) = if around.is_empty() {
+        (rest, Dim::ZERO)
+    } else {
+        (rest.modulo(&column_tiles), rest.floor_div(&column_tiles))
+    };
+    let [row_start, column_start] = [("rt", &row_tile), ("ct", &column_tile)].map(|(n, _)| Symbol::new(n));
+    limit(&mut ranges, &row_start, &row_tiles);
+    limit(&mut ranges, &column_start, &column_tiles);
+    let first_row = &Dim::sym(row_start.clone()) * &Dim::from(height);
+    let first_column = &Dim::sym(column_start.clone()) * &Dim::from(width);
+    let (m, n) = (part(&row_count, &first_row, height), part(&column.1, &first_column, width));
+    limit(&mut ranges, &i, &Dim::from(height));
+    limit(&mut ranges, &j, &Dim::from(width));
+
+    let at_row = &first_row + &Dim::sym(i.clone());
+    let at_column = &first_column + &Dim::sym(j.clone());
+    // Both indices of an element of the tile, in the nest's own terms.
+    let element = |stmts: &[Stmt]| {
+        let stmts = replace_all(stmts, &[(column.0.clone(), at_column.clone())]);
+        if rows.is_empty() { stmts } else { join(&stmts, rows, &at_row) }
+    };
+    let c = Symbol::new("c");
+    let element_of_c = Access::new(c.clone(), [Dim::sym(i.clone()), Dim::sym(j.clone())]);
+    let product = Expr::binary(ScalarOp::Mul, Expr::Load(parts.a.clone()), Expr::Load(parts.b.clone()));
+    let sum = Stmt::combine(element_of_c.clone(), product, Combine::With(ScalarOp::Add));
+    let sum = element(&[sum]);
+    check_panels(nest, &sum, &ranges, &i, &j, &parts.summed.0, width)?;
+
+    let tile_loop = |var: &Symbol, extent: &Dim, body: Vec<Stmt>| Stmt::For {
+        var: var.clone(),
+        extent: extent.clone(),
+        kind: LoopKind::Tile,
+        body,
+    };
+    let named = |stmts: Vec<Stmt>, suffix: &str| {
+        let fresh = |s: &Symbol| Dim::sym(Symbol::new(&format!("{s}{suffix}")).name());
+        replace_all(&stmts, &[(i.clone(), fresh(&i)), (j.clone(), fresh(&j))])
+    };
+    let [zi, zj] = [&i, &j].map(|s| Symbol::new(&format!("{s}z")));
+    let zero = Stmt::store(element_of_c.clone(), Expr::number(DType::F32, 0.0));
+    let zero = tile_loop(&zi, &m, vec![tile_loop(&zj, &n, named(vec![zero], "z"))]);
+    let (k, extent) = &parts.summed;
+    let product = tile_loop(&i, &m, vec![tile_loop(&j, &n, vec![tile_loop(k, extent, sum)])]);
+
+    let [ei, ej] = [&i, &j].map(|s| Symbol::new(&format!("{s}e")));
+    let epilogue = element(&in_place_of(parts.epilogue, &parts.acc, &element_of_c));
+    let epilogue = named(epilogue, "e");
+    let vectors = into_vectors(&ej, &n, (machine.vector_bytes / 4).min(width), &epilogue);
+    let epilogue = Stmt::serial(ei, m.clone(), vectors);
+
+    let shape: Shape = [Dim::from(height), Dim::from(width)].into_iter().collect();
+    let buffer = Buffer { name: c, ty: TensorType::new(DType::F32, shape) };
+    let stmts = vec![Stmt::Alloc { buffer, space: Space::Stack }, zero, product, epilogue];
+    let stmts = replace_all(&stmts, &[(row_start, row_tile), (column_start, column_tile)]);
+    let stmts = if around.is_empty() { stmts } else { join(&stmts, around, &outer_index) };
+    let outer: Dim = around.iter().map(|(_, e)| e.clone()).product();
+    let total = &(&outer * &row_tiles) * &column_tiles;
+    let body = vec![Stmt::For { var: tile, extent: total, kind: LoopKind::Parallel, body: stmts }];
+    Some(Nest { body, ..nest.clone() })
+}
+
+/// The operands must be matrices in memory: rows and columns at fixed distances, neighbours along the columns of
+/// `b`, whose rows can be read up to the width of a tile.
+fn check_panels(
+    nest: &Nest,
+    sum: &[Stmt],
+    ranges: &Ranges,
+    i: &Symbol,
+    j: &Symbol,
+    k: &Symbol,
+    width: i64,
+) -> Option<()> {
+    let [Stmt::Store { values, .. }] = sum else { return None };
+    let [Expr::Op(_, factors)] = values.as_slice() else { return None };
+    let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
+    let flat = |access: &Access| {
+        let buffer = nest.inputs.iter().find(|x| x.name == access.buffer)?;
+        let extents = buffer.ty.shape.iter();
+        let flat = access.at.iter().zip(extents).fold(Dim::ZERO, |f, (at, e)| &(&f * e) + at);
+        Some(ranges.simplify(&flat))
+    };
+    let matrix = |flat: Dim, row: &Symbol, column: &Symbol| {
+        let (rows, rest) = flat.affine_in(row)?;
+        let (columns, _) = rest.affine_in(column)?;
+        (!rows.mentions(column)).then_some((rows, columns))
+    };
+    matrix(flat(a)?, i, k)?;
+    let (_, columns) = matrix(flat(b)?, k, j)?;
+    if !columns.is(1) {
+        return None;
+    }
+    let buffer = nest.inputs.iter().find(|x| x.name == b.buffer)?;
+    let last = Dim::from(width - 1);
+    let readable =
+        b.at.iter().zip(buffer.ty.shape.iter()).filter(|(at, _)| at.mentions(j)).all(|(at, extent)| {
+            let at = ranges.simplify(&at.replace(j, &last));
+            ranges.less(&at, extent)
+        });
+    readable.then_some(())
+}
+
+/// Reads another element in place of a scalar buffer.
+fn in_place_of(body: &[Stmt], scalar: &Symbol, element: &Access) -> Vec<Stmt> {
+    let swap = |e: &Expr| {
+        e.map_leaves(
+            &|leaf| match leaf {
+                Expr::Load(access) if access.buffer == *scalar => Expr::Load(element.clone()),
+                other => other.clone(),
+            },
+            &|d| d.clone(),
+        )
+    };
+    let mapped = body.iter().map(|stmt| match stmt {
+        Stmt::Let { name, value } => Stmt::Let { name: name.clone(), value: swap(value) },
+        Stmt::Store { targets, values, combine } => Stmt::Store {
+            targets: targets.clone(),
+            values: values.iter().map(swap).collect(),
+            combine: combine.clone(),
+        },
+        other => other.clone(),
+    });
+    mapped.collect()
 }
