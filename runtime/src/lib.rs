@@ -6,6 +6,7 @@
 //!
 //! A compiled CPU kernel is a function of one fixed signature, `CompiledKernel`.
 
+pub mod artifact;
 mod convert;
 pub mod cpu;
 pub mod kernels;

@@ -1,9 +1,10 @@
 //! Steps without machine code, carried out by the interpreters.
 
+use tcc_ir::diag::Diags;
 use tcc_ir::dim::{Bindings, Symbol};
 use tcc_ir::graph::eval::evaluate_in;
-use tcc_ir::graph::{Attr, Graph, Op};
-use tcc_ir::loops::{Nest, interpret_with};
+use tcc_ir::graph::{Attr, Graph, Op, parse_graph};
+use tcc_ir::loops::{Nest, interpret_with, parse_nest};
 use tcc_ir::shape::TensorType;
 use tcc_ir::tensor::Tensor;
 use tcc_runtime::model::{HostResult, TensorData, TensorView};
@@ -14,6 +15,26 @@ pub(super) enum HostWork {
     Node(Graph),
     /// A kernel whose types the backend does not have.
     Nest(Nest),
+}
+
+/// A step as text in the language of its level.
+impl std::fmt::Display for HostWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostWork::Node(graph) => graph.fmt(f),
+            HostWork::Nest(nest) => nest.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for HostWork {
+    type Err = Diags;
+    fn from_str(text: &str) -> Result<HostWork, Diags> {
+        if text.starts_with("nest") {
+            return Ok(HostWork::Nest(parse_nest(text)?));
+        }
+        Ok(HostWork::Node(parse_graph(text)?))
+    }
 }
 
 /// Runs a step on the inputs and gives its outputs, with the symbols that it binds.

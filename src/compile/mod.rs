@@ -6,12 +6,15 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tcc_codegen::{BACKENDS, Backend, CpuTarget, EmitError};
+use tcc_ir::diag::Diags;
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
+use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{Executable, Model, RunError, TensorView, Timing};
 use tcc_runtime::threads::Parallel;
 
@@ -38,6 +41,20 @@ pub enum CompileError {
     /// A constant could not be laid out.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The code could not be loaded.
+    #[error(transparent)]
+    Load(#[from] RunError),
+}
+
+/// Why an artifact could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file is no artifact that can run here.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// A step for the interpreter is malformed.
+    #[error("artifact: {0}")]
+    Host(#[from] Diags),
     /// The code could not be loaded.
     #[error(transparent)]
     Load(#[from] RunError),
@@ -100,7 +117,14 @@ impl Compiler {
         let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
         let parts = plan::plan(&graph, self.backend, &self.target)?;
         let executable = Executable::new(parts.model)?;
-        Ok(Compiled { executable: Arc::new(executable), host: Arc::new(parts.host), report: parts.report })
+        let (arch, features) = (self.target.arch.to_owned(), self.target.features.clone());
+        Ok(Compiled {
+            executable: Arc::new(executable),
+            host: Arc::new(parts.host),
+            report: parts.report,
+            arch,
+            features,
+        })
     }
 }
 
@@ -110,6 +134,8 @@ pub struct Compiled {
     executable: Arc<Executable>,
     host: Arc<Vec<host::HostWork>>,
     report: Report,
+    arch: String,
+    features: Vec<String>,
 }
 
 /// What became of the graph.
@@ -136,6 +162,32 @@ pub struct Run {
 }
 
 impl Compiled {
+    /// Writes the model as an artifact, which [`Compiled::open`] and the runtime read.
+    pub fn write(&self, out: &mut impl std::io::Write) -> Result<(), ArtifactError> {
+        let artifact = Artifact {
+            model: self.model().clone(),
+            arch: self.arch.clone(),
+            features: self.features.clone(),
+            host: self.host.iter().map(ToString::to_string).collect(),
+        };
+        artifact.write(out)
+    }
+
+    /// Maps an artifact; steps that need the interpreter run in it.
+    pub fn open(path: &Path) -> Result<Compiled, OpenError> {
+        let artifact = Artifact::open(path)?;
+        let host = artifact.host.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Diags>>()?;
+        let executable = Executable::new(artifact.model)?;
+        let report = Report { calls: executable.model().steps.len(), ..Report::default() };
+        Ok(Compiled {
+            executable: Arc::new(executable),
+            host: Arc::new(host),
+            report,
+            arch: artifact.arch,
+            features: artifact.features,
+        })
+    }
+
     /// The model as data.
     pub fn model(&self) -> &Model {
         self.executable.model()

@@ -1,6 +1,9 @@
 //! Integer expressions over the symbols of a model, as code for a stack machine.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// One step of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +27,51 @@ pub enum Op {
 }
 
 /// An integer expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Expr(pub Vec<Op>);
+
+/// A word that is no step of an expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a number, a symbol or an operation, got `{0}`")]
+pub struct UnknownWord(String);
+
+impl From<Expr> for String {
+    fn from(expr: Expr) -> String {
+        expr.to_string()
+    }
+}
+
+impl TryFrom<String> for Expr {
+    type Error = UnknownWord;
+    fn try_from(text: String) -> Result<Expr, UnknownWord> {
+        text.parse()
+    }
+}
+
+impl FromStr for Expr {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Expr, UnknownWord> {
+        let word = |word: &str| {
+            Some(match word {
+                "+" => Op::Add,
+                "*" => Op::Mul,
+                "/" => Op::FloorDiv,
+                "%" => Op::Mod,
+                "min" => Op::Min,
+                "max" => Op::Max,
+                word => match word.strip_prefix('s') {
+                    Some(index) => Op::Symbol(index.parse().ok()?),
+                    None => Op::Const(word.parse().ok()?),
+                },
+            })
+        };
+        text.split_whitespace()
+            .map(|w| word(w).ok_or_else(|| UnknownWord(w.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Expr)
+    }
+}
 
 impl Expr {
     /// A number.

@@ -8,6 +8,8 @@ mod run;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use expr::{Expr, Op};
 pub use run::{Executable, HostOps, HostResult, Outcome, RunError, TensorData, TensorView, Timing};
 
@@ -35,7 +37,7 @@ pub struct Model {
 }
 
 /// An input or output.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Param {
     /// Its name.
     pub name: String,
@@ -57,7 +59,7 @@ pub struct Constant {
 }
 
 /// Where a buffer's memory comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Place {
     /// The caller's input.
     Input(u32),
@@ -72,7 +74,7 @@ pub enum Place {
 }
 
 /// One tensor of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BufferDef {
     /// Where it lies.
     pub place: Place,
@@ -85,7 +87,7 @@ pub struct BufferDef {
 }
 
 /// One step of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// A kernel call.
     Kernel {
@@ -113,4 +115,61 @@ pub enum Step {
         /// A name for profiles.
         name: String,
     },
+}
+
+impl Model {
+    /// Whether every number that refers to something refers to something there is; what does not is named.
+    pub fn validate(&self) -> Result<(), String> {
+        let within = |what: &str, index: u32, count: usize| {
+            if (index as usize) < count {
+                Ok(())
+            } else {
+                Err(format!("expected {what} below {count}, got {index}"))
+            }
+        };
+        let expr = |e: &Expr| {
+            e.0.iter().try_for_each(|op| match op {
+                Op::Symbol(s) => within("a symbol", *s, self.symbols.len()),
+                _ => Ok(()),
+            })
+        };
+        for (i, buffer) in self.buffers.iter().enumerate() {
+            match &buffer.place {
+                Place::Input(n) => within("an input", *n, self.inputs.len())?,
+                Place::Output(n) => within("an output", *n, self.outputs.len())?,
+                Place::Constant(n) => {
+                    within("a constant", *n, self.constants.len())?;
+                    let len = (*self.constants[*n as usize].bytes).as_ref().len();
+                    if buffer.bytes.size(&[]).is_none_or(|bytes| bytes > len) {
+                        return Err(format!("expected constant {n} to fill buffer {i}, got {len} bytes"));
+                    }
+                }
+                Place::Arena(offset) => expr(offset)?,
+                Place::Late => {}
+            }
+            expr(&buffer.bytes)?;
+            buffer.shape.iter().try_for_each(expr)?;
+        }
+        for param in self.inputs.iter().chain(&self.outputs) {
+            within("a buffer", param.buffer, self.buffers.len())?;
+            param.shape.iter().try_for_each(expr)?;
+        }
+        self.arena_bytes.iter().try_for_each(expr)?;
+        for step in &self.steps {
+            match step {
+                Step::Kernel { function, buffers, symbols, tiles, scratch, .. } => {
+                    within("a function", *function, self.functions.len())?;
+                    buffers.iter().try_for_each(|b| within("a buffer", *b, self.buffers.len()))?;
+                    symbols.iter().try_for_each(|s| within("a symbol", *s, self.symbols.len()))?;
+                    expr(tiles)?;
+                    expr(scratch)?;
+                }
+                Step::Host { inputs, outputs, .. } => {
+                    let mut all = inputs.iter().chain(outputs);
+                    all.try_for_each(|b| within("a buffer", *b, self.buffers.len()))?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
