@@ -12,10 +12,15 @@ use std::sync::Arc;
 use tcc_codegen::{BACKENDS, Backend, CpuTarget, EmitError};
 use tcc_ir::diag::Diags;
 use tcc_ir::dim::{Dim, Symbol};
+use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_runtime::artifact::{Artifact, ArtifactError};
-use tcc_runtime::model::{Executable, Model, RunError, TensorView, Timing};
+use tcc_lowering::graph_to_loops::{Work, lower_graph};
+use tcc_lowering::schedule::schedule;
+use tcc_runtime::model::{
+    Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
+};
 use tcc_runtime::threads::Parallel;
 
 use self::target::Schedulable;
@@ -111,6 +116,27 @@ impl Compiler {
         graph.substitute(&value).map_err(CompileError::Binding)
     }
 
+    /// The text of a stage.
+    pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        let machine = self.target.schedule();
+        let graph = tcc_lowering::pipeline::optimise(&graph, &machine);
+        if stage == Stage::Graph {
+            return Ok(graph.to_string());
+        }
+        let mut text = String::new();
+        for stage_of_model in lower_graph(&graph) {
+            let Work::Nest(nest) = stage_of_model.work else { continue };
+            let one = match stage {
+                Stage::Nest => nest.to_string(),
+                Stage::Schedule => schedule(&nest, &machine).to_string(),
+                _ => plan::program(&nest, &self.target).to_string(),
+            };
+            text.push_str(&one);
+        }
+        Ok(text)
+    }
+
     /// Compiles a graph.
     pub fn compile(&self, graph: &Graph) -> Result<Compiled, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
@@ -136,6 +162,19 @@ pub struct Compiled {
     report: Report,
     arch: String,
     features: Vec<String>,
+}
+
+/// A stage of compilation that has a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The graph after all graph passes.
+    Graph,
+    /// The loop nests as they are lowered.
+    Nest,
+    /// The loop nests under their schedules.
+    Schedule,
+    /// The programs that backends get.
+    Program,
 }
 
 /// What became of the graph.
@@ -198,23 +237,66 @@ impl Compiled {
         &self.report
     }
 
+    /// The inputs: names, element types and extents.
+    pub fn inputs(&self) -> Result<Vec<(String, DType, Vec<Dim>)>, RunError> {
+        let malformed = |what: String| RunError::Malformed(what);
+        let one = |param: &Param| {
+            let dtype = param.dtype.parse().map_err(|_| malformed(format!("element type {}", param.dtype)))?;
+            let dims = param.shape.iter().map(|e| self.dim(e).ok_or_else(|| malformed(format!("extent {e}"))));
+            Ok((param.name.clone(), dtype, dims.collect::<Result<_, RunError>>()?))
+        };
+        self.model().inputs.iter().map(one).collect()
+    }
+
+    /// An expression of the runtime in the compiler's terms.
+    fn dim(&self, expr: &Expr) -> Option<Dim> {
+        let mut stack: Vec<Dim> = Vec::new();
+        for op in &expr.0 {
+            let dim = match op {
+                ExprOp::Const(value) => Dim::from(*value),
+                ExprOp::Symbol(index) => Dim::sym(self.model().symbols.get(*index as usize)?.as_str()),
+                binary => {
+                    let (b, a) = (stack.pop()?, stack.pop()?);
+                    match binary {
+                        ExprOp::Add => &a + &b,
+                        ExprOp::Mul => &a * &b,
+                        ExprOp::FloorDiv => a.floor_div(&b),
+                        ExprOp::Mod => a.modulo(&b),
+                        ExprOp::Min => a.minimum(&b),
+                        _ => a.maximum(&b),
+                    }
+                }
+            };
+            stack.push(dim);
+        }
+        stack.pop().filter(|_| stack.is_empty())
+    }
+
+    /// Runs the model for its time alone; outputs are dropped as the runtime made them.
+    pub fn measure(&self, inputs: &[Tensor], threads: &dyn Parallel, profile: bool) -> Result<Vec<Timing>, RunError> {
+        self.outcome(inputs, threads, profile).map(|outcome| outcome.timings)
+    }
+
     /// Runs the model on inputs in the order of its parameters.
     pub fn run(&self, inputs: &[Tensor], threads: &dyn Parallel) -> Result<Run, RunError> {
         self.run_profiled(inputs, threads, false)
     }
 
     /// As [`Compiled::run`], with the time of each step if `profile`.
-    pub fn run_profiled(
-        &self,
-        inputs: &[Tensor],
-        threads: &dyn Parallel,
-        profile: bool,
-    ) -> Result<Run, RunError> {
+    pub fn run_profiled(&self, inputs: &[Tensor], threads: &dyn Parallel, profile: bool) -> Result<Run, RunError> {
+        let outcome = self.outcome(inputs, threads, profile)?;
+        let outputs = outcome.outputs.iter().map(|data| {
+            let dtype = data.dtype.parse().map_err(|_| RunError::Malformed(format!("element type {}", data.dtype)))?;
+            Tensor::from_byte_slice(dtype, &data.shape, data.bytes()).map_err(|e| RunError::Malformed(e.to_string()))
+        });
+        Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, timings: outcome.timings })
+    }
+
+    fn outcome(&self, inputs: &[Tensor], threads: &dyn Parallel, profile: bool) -> Result<Outcome, RunError> {
         let failed = |e: TensorError| RunError::Malformed(e.to_string());
         let contiguous: Vec<Tensor> =
             inputs.iter().map(Tensor::contiguous).collect::<Result<_, _>>().map_err(failed)?;
-        let bytes: Vec<_> =
-            contiguous.iter().map(Tensor::to_bytes).collect::<Result<_, _>>().map_err(failed)?;
+        let bytes: Vec<_> = contiguous.iter().map(Tensor::to_bytes).collect::<Result<_, _>>().map_err(failed)?;
         let views: Vec<TensorView<'_>> = contiguous
             .iter()
             .zip(&bytes)
@@ -224,14 +306,6 @@ impl Compiled {
             let work = self.host.get(index as usize).ok_or("no such op")?;
             host::carry_out(work, inputs, symbols, &self.model().symbols)
         };
-        let outcome = self.executable.run(&views, threads, &host, profile)?;
-        let outputs = outcome.outputs.iter().map(|data| {
-            let dtype = data
-                .dtype
-                .parse()
-                .map_err(|_| RunError::Malformed(format!("element type {}", data.dtype)))?;
-            Tensor::from_byte_slice(dtype, &data.shape, data.bytes()).map_err(failed)
-        });
-        Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, timings: outcome.timings })
+        self.executable.run(&views, threads, &host, profile)
     }
 }

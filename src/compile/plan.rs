@@ -246,9 +246,7 @@ impl Planner<'_> {
             self.host_step(HostWork::Nest(nest.clone()), &nest.name, inputs, outputs);
             return Ok(());
         }
-        let scheduled = schedule(nest, &target.schedule());
-        let mut program = lower_nest(&scheduled);
-        expand_functions(&mut program, target.has("fma"));
+        let mut program = program(nest, target);
         program.name.clear();
         let text = program.to_string();
         let function = match self.known.get(&text) {
@@ -291,6 +289,13 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// The program of a nest under its default schedule.
+pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
+    let mut program = lower_nest(&schedule(nest, &target.schedule()));
+    expand_functions(&mut program, target.has("fma"));
+    program
 }
 
 /// The widest row of a micro-tile.

@@ -1,0 +1,237 @@
+//! Models and their inputs, as the commands that run them take both.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tcc_ir::dim::{Bindings, Symbol};
+use tcc_ir::graph::Graph;
+use tcc_ir::import::json::from_json;
+use tcc_ir::tensor::Tensor;
+use tcc_ir::weights::{npy, npz};
+use tcc_lowering::pass::{Ir, Level};
+use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
+
+use super::source::{Format, Source};
+use super::{Context, Failure};
+use crate::codegen::{BACKENDS, Backend};
+use crate::compile::{Compiled, Compiler};
+
+/// How a model is compiled and run.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// A model (ONNX, graph.json, the text of a graph) or an artifact.
+    pub(super) model: PathBuf,
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
+    /// How many threads run kernels; as many as there are cores unless said.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// An input from a .npy file; may be repeated.
+    #[arg(long = "input", value_name = "NAME=FILE", conflicts_with_all = ["inputs", "random"])]
+    input: Vec<String>,
+    /// All inputs by name from a .npz file.
+    #[arg(long, value_name = "FILE.npz", conflicts_with = "random")]
+    inputs: Option<PathBuf>,
+    /// Random inputs from this seed (the default, with seed 0).
+    #[arg(long, value_name = "SEED")]
+    random: Option<u64>,
+}
+
+/// How a model is compiled.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CompileArgs {
+    /// What makes the machine code.
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// The processor to make it for.
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    target: String,
+    /// The value of a symbolic extent; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    bind: Vec<String>,
+}
+
+impl CompileArgs {
+    /// The name of the backend that will be used.
+    pub(super) fn backend(&self) -> Result<&'static dyn Backend, Failure> {
+        let Some(name) = &self.backend else { return Ok(BACKENDS[0]) };
+        BACKENDS.iter().copied().find(|b| b.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = BACKENDS.iter().map(|b| b.name()).collect();
+            Failure::Usage(format!("--backend: expected one of {}, got {name:?}", known.join(", ")))
+        })
+    }
+
+    pub(super) fn bindings(&self) -> Result<Vec<(String, i64)>, Failure> {
+        let parse = |text: &String| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        let bad = |text: &String| Failure::Usage(format!("--bind: expected NAME=VALUE with an integer, got {text:?}"));
+        self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
+    }
+
+    pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
+        if self.target != "native" {
+            let message = format!("--target: expected native, got {:?}; `tcc targets` lists what there is", self.target);
+            return Err(Failure::Usage(message));
+        }
+        let bindings = self.bindings()?;
+        let compiler = Compiler::new().backend(self.backend()?);
+        Ok(bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
+    }
+}
+
+/// A model in one of the forms it can be given in.
+pub(super) enum Model {
+    /// To be compiled.
+    Graph(Graph),
+    /// Compiled before.
+    Artifact(Compiled),
+}
+
+/// Reads a model, finding out from its content what it is.
+pub(super) fn load(path: &Path) -> Result<Model, Failure> {
+    let name = path.display().to_string();
+    if starts_with_magic(path) {
+        let opened = Compiled::open(path).map_err(|e| Failure::Input(format!("{name}: {e}")))?;
+        return Ok(Model::Artifact(opened));
+    }
+    load_graph(path).map(Model::Graph)
+}
+
+/// Reads a model that is no artifact.
+pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
+    let name = path.display().to_string();
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let source = Source::read(&name)?;
+    match source.format() {
+        Format::Json => {
+            let text = source.into_text()?;
+            from_json(&text.text, folder).map_err(|e| Failure::Input(format!("{name}: not a graph\n{e}")))
+        }
+        Format::Text(Level::Graph) => match source.into_text()?.parse()? {
+            Ir::Graph(graph) => Ok(graph),
+            _ => Err(Failure::Input(format!("{name}: expected a graph"))),
+        },
+        Format::Text(_) => Err(Failure::Input(format!("{name}: expected a graph, got the text of a kernel"))),
+        Format::Binary => super::onnx::load(path),
+        Format::Unknown => {
+            Err(Failure::Input(format!("{name}: expected an ONNX model, a graph in JSON, or the text of a graph")))
+        }
+    }
+}
+
+fn starts_with_magic(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; 8];
+    let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    read.is_ok() && &head == tcc_runtime::artifact::MAGIC
+}
+
+impl RunArgs {
+    /// The model, compiled if it was not.
+    pub(super) fn compiled(&self) -> Result<Compiled, Failure> {
+        match load(&self.model)? {
+            Model::Artifact(compiled) => Ok(compiled),
+            Model::Graph(graph) => {
+                self.compile.compiler()?.compile(&graph).map_err(|e| Failure::Input(format!("{}: {e}", self.model.display())))
+            }
+        }
+    }
+
+    /// The threads that kernels run on.
+    pub(super) fn threads(&self) -> Result<(usize, Arc<dyn Parallel>), Failure> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = self.threads.unwrap_or(cores);
+        if count == 0 {
+            return Err(Failure::Usage("--threads: expected at least 1, got 0".to_owned()));
+        }
+        if count == 1 {
+            return Ok((1, Arc::new(Inline)));
+        }
+        let pool = Pool::new(&PoolConfig::with_threads(count)).map_err(|e| Failure::Input(e.to_string()))?;
+        Ok((count, Arc::new(pool)))
+    }
+
+    /// The inputs by name, type and shape: given ones, or random ones in which open symbols are as small as they
+    /// can be.
+    pub(super) fn tensors(&self, params: &[InputType], context: &Context) -> Result<Vec<Tensor>, Failure> {
+        if let Some(path) = &self.inputs {
+            let all = npz::open(path).map_err(|e| Failure::Input(e.to_string()))?;
+            return params.iter().map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone()))).collect();
+        }
+        if !self.input.is_empty() {
+            let mut all = Vec::new();
+            for text in &self.input {
+                let (name, path) = text
+                    .split_once('=')
+                    .ok_or_else(|| Failure::Usage(format!("--input: expected NAME=FILE, got {text:?}")))?;
+                if !params.iter().any(|p| p.name == name) {
+                    let known: Vec<&str> = params.iter().map(|p| p.name.as_str()).collect();
+                    let known = known.join(", ");
+                    return Err(Failure::Input(format!("--input: expected the name of an input ({known}), got {name:?}")));
+                }
+                let tensor = npy::open(Path::new(path)).map_err(|e| Failure::Input(e.to_string()))?;
+                all.push((name, tensor));
+            }
+            return params.iter().map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone()))).collect();
+        }
+        let mut bindings: Bindings =
+            self.compile.bindings()?.into_iter().map(|(name, value)| (Symbol::new(&name), value)).collect();
+        let seed = self.random.unwrap_or(0);
+        let mut made = Vec::new();
+        for (i, param) in params.iter().enumerate() {
+            for symbol in param.shape.iter().flat_map(|d| d.symbols()) {
+                bindings.entry(symbol.clone()).or_insert_with(|| {
+                    context.output.say(&format!("{symbol} was not bound and is taken to be 1\n"));
+                    1
+                });
+            }
+            let bad = |e: String| Failure::Input(format!("input {}: {e}", param.name));
+            let shape = param.shape.iter().map(|d| d.eval(&bindings).map_err(|s| bad(format!("no value for {s}"))));
+            let shape: Vec<usize> = shape
+                .map(|d| d.and_then(|v| usize::try_from(v).map_err(|_| bad(format!("extent {v}")))))
+                .collect::<Result<_, _>>()?;
+            made.push(Tensor::random(param.dtype, &shape, seed + i as u64).map_err(|e| bad(e.to_string()))?);
+        }
+        Ok(made)
+    }
+}
+
+/// What a model says of one input.
+pub(super) struct InputType {
+    pub(super) name: String,
+    pub(super) dtype: tcc_ir::dtype::DType,
+    pub(super) shape: Vec<tcc_ir::dim::Dim>,
+}
+
+fn given(param: &InputType, tensor: Option<Tensor>) -> Result<Tensor, Failure> {
+    let tensor = tensor.ok_or_else(|| Failure::Input(format!("input {}: expected a tensor, got none", param.name)))?;
+    if tensor.dtype() != param.dtype || tensor.rank() != param.shape.len() {
+        return Err(Failure::Input(format!(
+            "input {}: expected {}{:?}, got {}{:?}",
+            param.name,
+            param.dtype,
+            param.shape,
+            tensor.dtype(),
+            tensor.shape()
+        )));
+    }
+    Ok(tensor)
+}
+
+/// The inputs of a graph.
+pub(super) fn graph_inputs(graph: &Graph) -> Vec<InputType> {
+    let one = |(name, value): &(Arc<str>, tcc_ir::graph::Value)| {
+        let ty = graph.ty(*value);
+        InputType { name: name.to_string(), dtype: ty.dtype, shape: ty.shape.to_vec() }
+    };
+    graph.params().iter().map(one).collect()
+}
+
+/// The inputs of a compiled model.
+pub(super) fn compiled_inputs(compiled: &Compiled) -> Result<Vec<InputType>, Failure> {
+    compiled.inputs().map_err(|e| Failure::Input(e.to_string())).map(|all| {
+        all.into_iter().map(|(name, dtype, shape)| InputType { name, dtype, shape }).collect()
+    })
+}

@@ -1,0 +1,33 @@
+//! `tcc targets`: what code can be made for.
+
+use serde_json::json;
+
+use super::{Context, Failure};
+use crate::compile::native;
+
+/// List the targets, and say what this machine is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Measure what this machine can do at most.
+    #[arg(long)]
+    probe: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let target = native();
+    let caches = tcc_runtime::cpu::Cpu::detect().caches;
+    let ceilings = args.probe.then(|| tcc_runtime::cpu::probe(&caches));
+    if context.output.json {
+        let report = json!({ "native": {
+            "arch": target.arch, "features": target.features, "f32_tile": target.f32_tile,
+            "ceilings": ceilings.map(|c| format!("{c:?}")),
+        } });
+        context.output.print(&format!("{report}\n"));
+        return Ok(());
+    }
+    context.output.print(&format!("native: {} with {}\n", target.arch, target.features.join(", ")));
+    if let Some(ceilings) = ceilings {
+        context.output.print(&format!("{ceilings:#?}\n"));
+    }
+    Ok(())
+}
