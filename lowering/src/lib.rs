@@ -1,5 +1,8 @@
 //! Passes over the intermediate representations, and the pipelines made of them.
 
+pub mod graph_passes;
 pub mod graph_to_loops;
 pub mod loops_to_mem;
 pub mod memory_plan;
+pub mod nest_passes;
+pub mod pass;
