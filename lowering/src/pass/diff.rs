@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn changes_are_shown_with_their_context() {
-        let before = "a\nb\nc\nd\ne\nf\ng\nh\n";
-        let after = "a\nb\nc\nX\ne\nf\ng\nh\nnew\n";
-        let expected = "@@ -2,5 +2,5 @@\n b\n c\n-d\n+X\n e\n f\n@@ -7,2 +7,3 @@\n g\n h\n+new\n";
-        assert_eq!(unified(before, after).replace("@@ -8,1", "@@ -8,1"), expected);
+        let before = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n";
+        let after = "a\nb\nc\nX\ne\nf\ng\nh\ni\nj\nnew\n";
+        let expected = "@@ -2,5 +2,5 @@\n b\n c\n-d\n+X\n e\n f\n@@ -9,2 +9,3 @@\n i\n j\n+new\n";
+        assert_eq!(unified(before, after), expected);
         assert_eq!(unified(before, before), "");
     }
 
