@@ -1,3 +1,7 @@
-//! The command line of `tcc`.
+//! The command line of `tcc`, with the passes that come with it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tcc::cli::main(tcc::lowering::pass::Registry::builtin())
+}

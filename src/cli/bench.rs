@@ -57,7 +57,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             "compile_ms": compile_ms, "peak_rss_bytes": peak_rss(), "backend": backend, "threads": threads,
         });
         if args.profile {
-            let one = |(name, ns, share): &(String, u64, f64)| json!({ "name": name, "ns": ns, "share": share });
+            let one =
+                |(name, ns, share): &(String, u64, f64)| json!({ "name": name, "ns": ns, "share": share });
             report["kernels"] = kernels.iter().map(one).collect();
         }
         context.output.print(&format!("{report}\n"));

@@ -33,7 +33,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         to_json(&graph).map_err(|e| Failure::Input(format!("{}: {e}", args.model.display())))?
     };
     match &args.output {
-        Some(path) => write_file(path, text.as_bytes()).map_err(|e| Failure::io(&path.display().to_string(), &e)),
+        Some(path) => {
+            write_file(path, text.as_bytes()).map_err(|e| Failure::io(&path.display().to_string(), &e))
+        }
         None => {
             context.output.print(&text);
             Ok(())

@@ -71,7 +71,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     section(&format!("{} nodes", graph.node_count()), &ops);
     section("parameters", &[format!("{parameters} in {parameter_bytes} bytes")]);
     section("multiplications and additions of contractions", &[work.to_string()]);
-    section("largest constants", &largest.iter().map(|(b, n)| format!("{b:>12} bytes  {n}")).collect::<Vec<_>>());
+    section(
+        "largest constants",
+        &largest.iter().map(|(b, n)| format!("{b:>12} bytes  {n}")).collect::<Vec<_>>(),
+    );
     context.output.print(&text);
     Ok(())
 }
@@ -97,11 +100,18 @@ fn dot(graph: &Graph) -> String {
     let mut text = String::from("digraph {\n  node [shape=box, fontname=monospace];\n");
     let label = |name: &str, ty: &TensorType| format!("{name}\\n{ty}").replace('"', "'");
     for (name, value) in graph.params() {
-        text.push_str(&format!("  v{} [label=\"{}\", style=rounded];\n", value.index(), label(name, graph.ty(*value))));
+        text.push_str(&format!(
+            "  v{} [label=\"{}\", style=rounded];\n",
+            value.index(),
+            label(name, graph.ty(*value))
+        ));
     }
     for (_, node) in graph.nodes() {
         let first = node.result().index();
-        text.push_str(&format!("  v{first} [label=\"{}\"];\n", label(node.op.name(), graph.ty(node.result()))));
+        text.push_str(&format!(
+            "  v{first} [label=\"{}\"];\n",
+            label(node.op.name(), graph.ty(node.result()))
+        ));
         for operand in &node.operands {
             let from = graph.def_node(*operand).map_or(operand.index(), |n| n.result().index());
             text.push_str(&format!("  v{from} -> v{first};\n"));

@@ -66,13 +66,18 @@ impl CompileArgs {
             let (name, value) = text.split_once('=')?;
             Some((name.to_owned(), value.parse().ok()?))
         };
-        let bad = |text: &String| Failure::Usage(format!("--bind: expected NAME=VALUE with an integer, got {text:?}"));
+        let bad = |text: &String| {
+            Failure::Usage(format!("--bind: expected NAME=VALUE with an integer, got {text:?}"))
+        };
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
     pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
         if self.target != "native" {
-            let message = format!("--target: expected native, got {:?}; `tcc targets` lists what there is", self.target);
+            let message = format!(
+                "--target: expected native, got {:?}; `tcc targets` lists what there is",
+                self.target
+            );
             return Err(Failure::Usage(message));
         }
         let bindings = self.bindings()?;
@@ -115,9 +120,9 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
         },
         Format::Text(_) => Err(Failure::Input(format!("{name}: expected a graph, got the text of a kernel"))),
         Format::Binary => super::onnx::load(path),
-        Format::Unknown => {
-            Err(Failure::Input(format!("{name}: expected an ONNX model, a graph in JSON, or the text of a graph")))
-        }
+        Format::Unknown => Err(Failure::Input(format!(
+            "{name}: expected an ONNX model, a graph in JSON, or the text of a graph"
+        ))),
     }
 }
 
@@ -133,9 +138,11 @@ impl RunArgs {
     pub(super) fn compiled(&self) -> Result<Compiled, Failure> {
         match load(&self.model)? {
             Model::Artifact(compiled) => Ok(compiled),
-            Model::Graph(graph) => {
-                self.compile.compiler()?.compile(&graph).map_err(|e| Failure::Input(format!("{}: {e}", self.model.display())))
-            }
+            Model::Graph(graph) => self
+                .compile
+                .compiler()?
+                .compile(&graph)
+                .map_err(|e| Failure::Input(format!("{}: {e}", self.model.display()))),
         }
     }
 
@@ -158,7 +165,10 @@ impl RunArgs {
     pub(super) fn tensors(&self, params: &[InputType], context: &Context) -> Result<Vec<Tensor>, Failure> {
         if let Some(path) = &self.inputs {
             let all = npz::open(path).map_err(|e| Failure::Input(e.to_string()))?;
-            return params.iter().map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone()))).collect();
+            return params
+                .iter()
+                .map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone())))
+                .collect();
         }
         if !self.input.is_empty() {
             let mut all = Vec::new();
@@ -169,12 +179,17 @@ impl RunArgs {
                 if !params.iter().any(|p| p.name == name) {
                     let known: Vec<&str> = params.iter().map(|p| p.name.as_str()).collect();
                     let known = known.join(", ");
-                    return Err(Failure::Input(format!("--input: expected the name of an input ({known}), got {name:?}")));
+                    return Err(Failure::Input(format!(
+                        "--input: expected the name of an input ({known}), got {name:?}"
+                    )));
                 }
                 let tensor = npy::open(Path::new(path)).map_err(|e| Failure::Input(e.to_string()))?;
                 all.push((name, tensor));
             }
-            return params.iter().map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone()))).collect();
+            return params
+                .iter()
+                .map(|p| given(p, all.iter().find(|(n, _)| *n == p.name).map(|(_, t)| t.clone())))
+                .collect();
         }
         let mut bindings: Bindings =
             self.compile.bindings()?.into_iter().map(|(name, value)| (Symbol::new(&name), value)).collect();
@@ -188,7 +203,8 @@ impl RunArgs {
                 });
             }
             let bad = |e: String| Failure::Input(format!("input {}: {e}", param.name));
-            let shape = param.shape.iter().map(|d| d.eval(&bindings).map_err(|s| bad(format!("no value for {s}"))));
+            let shape =
+                param.shape.iter().map(|d| d.eval(&bindings).map_err(|s| bad(format!("no value for {s}"))));
             let shape: Vec<usize> = shape
                 .map(|d| d.and_then(|v| usize::try_from(v).map_err(|_| bad(format!("extent {v}")))))
                 .collect::<Result<_, _>>()?;
@@ -206,7 +222,8 @@ pub(super) struct InputType {
 }
 
 fn given(param: &InputType, tensor: Option<Tensor>) -> Result<Tensor, Failure> {
-    let tensor = tensor.ok_or_else(|| Failure::Input(format!("input {}: expected a tensor, got none", param.name)))?;
+    let tensor =
+        tensor.ok_or_else(|| Failure::Input(format!("input {}: expected a tensor, got none", param.name)))?;
     if tensor.dtype() != param.dtype || tensor.rank() != param.shape.len() {
         return Err(Failure::Input(format!(
             "input {}: expected {}{:?}, got {}{:?}",
@@ -231,7 +248,8 @@ pub(super) fn graph_inputs(graph: &Graph) -> Vec<InputType> {
 
 /// The inputs of a compiled model.
 pub(super) fn compiled_inputs(compiled: &Compiled) -> Result<Vec<InputType>, Failure> {
-    compiled.inputs().map_err(|e| Failure::Input(e.to_string())).map(|all| {
-        all.into_iter().map(|(name, dtype, shape)| InputType { name, dtype, shape }).collect()
-    })
+    compiled
+        .inputs()
+        .map_err(|e| Failure::Input(e.to_string()))
+        .map(|all| all.into_iter().map(|(name, dtype, shape)| InputType { name, dtype, shape }).collect())
 }

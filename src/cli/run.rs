@@ -66,7 +66,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         let mut bytes = Vec::new();
         let all: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&outputs).collect();
-        npz::write_to(&mut bytes, &all, &path.display().to_string()).map_err(|e| Failure::Input(e.to_string()))?;
+        npz::write_to(&mut bytes, &all, &path.display().to_string())
+            .map_err(|e| Failure::Input(e.to_string()))?;
         write_file(path, &bytes).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
     }
     if context.output.json {
@@ -80,10 +81,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     for (name, tensor) in names.iter().zip(&outputs) {
-        context.output.print(&format!("{name}: {}{:?} {}\n", tensor.dtype(), tensor.shape(), summary(tensor)));
+        context.output.print(&format!(
+            "{name}: {}{:?} {}\n",
+            tensor.dtype(),
+            tensor.shape(),
+            summary(tensor)
+        ));
     }
     let milliseconds = |d: std::time::Duration| format!("{:.3} ms", d.as_secs_f64() * 1e3);
-    context.output.say(&format!("{how}: ready after {}, ran in {}\n", milliseconds(prepared), milliseconds(ran)));
+    context.output.say(&format!(
+        "{how}: ready after {}, ran in {}\n",
+        milliseconds(prepared),
+        milliseconds(ran)
+    ));
     Ok(())
 }
 
@@ -95,7 +105,8 @@ fn summary(tensor: &Tensor) -> String {
     let values: Vec<f64> = tensor.iter_scalars().map(|s| s.to_f64()).collect();
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
-    let (least, largest) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (least, largest) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
     let nans = values.iter().filter(|v| v.is_nan()).count();
     let odd = if nans > 0 { format!(", {nans} NaN") } else { String::new() };
     format!("from {least:.6} to {largest:.6}, mean {mean:.6}{odd}")

@@ -15,9 +15,9 @@ use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
-use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::schedule::schedule;
+use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
     Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
 };
@@ -241,8 +241,10 @@ impl Compiled {
     pub fn inputs(&self) -> Result<Vec<(String, DType, Vec<Dim>)>, RunError> {
         let malformed = |what: String| RunError::Malformed(what);
         let one = |param: &Param| {
-            let dtype = param.dtype.parse().map_err(|_| malformed(format!("element type {}", param.dtype)))?;
-            let dims = param.shape.iter().map(|e| self.dim(e).ok_or_else(|| malformed(format!("extent {e}"))));
+            let dtype =
+                param.dtype.parse().map_err(|_| malformed(format!("element type {}", param.dtype)))?;
+            let dims =
+                param.shape.iter().map(|e| self.dim(e).ok_or_else(|| malformed(format!("extent {e}"))));
             Ok((param.name.clone(), dtype, dims.collect::<Result<_, RunError>>()?))
         };
         self.model().inputs.iter().map(one).collect()
@@ -273,7 +275,12 @@ impl Compiled {
     }
 
     /// Runs the model for its time alone; outputs are dropped as the runtime made them.
-    pub fn measure(&self, inputs: &[Tensor], threads: &dyn Parallel, profile: bool) -> Result<Vec<Timing>, RunError> {
+    pub fn measure(
+        &self,
+        inputs: &[Tensor],
+        threads: &dyn Parallel,
+        profile: bool,
+    ) -> Result<Vec<Timing>, RunError> {
         self.outcome(inputs, threads, profile).map(|outcome| outcome.timings)
     }
 
@@ -283,11 +290,20 @@ impl Compiled {
     }
 
     /// As [`Compiled::run`], with the time of each step if `profile`.
-    pub fn run_profiled(&self, inputs: &[Tensor], threads: &dyn Parallel, profile: bool) -> Result<Run, RunError> {
+    pub fn run_profiled(
+        &self,
+        inputs: &[Tensor],
+        threads: &dyn Parallel,
+        profile: bool,
+    ) -> Result<Run, RunError> {
         let outcome = self.outcome(inputs, threads, profile)?;
         let outputs = outcome.outputs.iter().map(|data| {
-            let dtype = data.dtype.parse().map_err(|_| RunError::Malformed(format!("element type {}", data.dtype)))?;
-            Tensor::from_byte_slice(dtype, &data.shape, data.bytes()).map_err(|e| RunError::Malformed(e.to_string()))
+            let dtype = data
+                .dtype
+                .parse()
+                .map_err(|_| RunError::Malformed(format!("element type {}", data.dtype)))?;
+            Tensor::from_byte_slice(dtype, &data.shape, data.bytes())
+                .map_err(|e| RunError::Malformed(e.to_string()))
         });
         Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, timings: outcome.timings })
     }
@@ -296,7 +312,8 @@ impl Compiled {
         let failed = |e: TensorError| RunError::Malformed(e.to_string());
         let contiguous: Vec<Tensor> =
             inputs.iter().map(Tensor::contiguous).collect::<Result<_, _>>().map_err(failed)?;
-        let bytes: Vec<_> = contiguous.iter().map(Tensor::to_bytes).collect::<Result<_, _>>().map_err(failed)?;
+        let bytes: Vec<_> =
+            contiguous.iter().map(Tensor::to_bytes).collect::<Result<_, _>>().map_err(failed)?;
         let views: Vec<TensorView<'_>> = contiguous
             .iter()
             .zip(&bytes)

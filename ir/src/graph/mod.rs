@@ -106,7 +106,7 @@ impl Node {
 }
 
 /// A function over tensors.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// The name in text.
     pub name: String,
@@ -116,7 +116,22 @@ pub struct Graph {
     values: Vec<ValueData>,
     nodes: Vec<Node>,
     outputs: Vec<(Arc<str>, Value)>,
+    /// The symbols bound so far, those of `outer` among them.
     scope: FxHashSet<Symbol>,
+    /// The symbols of the graph around a region.
+    outer: FxHashSet<Symbol>,
+}
+
+/// Scopes follow from the rest and from where a region stands, so they do not count.
+impl PartialEq for Graph {
+    fn eq(&self, other: &Graph) -> bool {
+        self.name == other.name
+            && self.ranges == other.ranges
+            && self.params == other.params
+            && self.values == other.values
+            && self.nodes == other.nodes
+            && self.outputs == other.outputs
+    }
 }
 
 impl Graph {
@@ -127,7 +142,8 @@ impl Graph {
 
     /// An empty region in the scope of another graph, whose symbols it may use.
     pub fn region_of(&self) -> Graph {
-        Graph { ranges: self.ranges.clone(), scope: self.scope.clone(), ..Graph::default() }
+        let (ranges, scope) = (self.ranges.clone(), self.scope.clone());
+        Graph { ranges, outer: scope.clone(), scope, ..Graph::default() }
     }
 
     /// Adds a parameter; symbols of its type that are new come into scope.

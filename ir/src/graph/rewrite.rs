@@ -12,18 +12,18 @@ pub struct Rewriter<'a> {
     pub from: &'a Graph,
     /// The graph that is built.
     pub to: Graph,
-    map: FxHashMap<Value, Value>,
+    map: Vec<Option<Value>>,
 }
 
 impl<'a> Rewriter<'a> {
     /// Starts with the parameters copied.
     pub fn new(from: &'a Graph) -> Self {
         let mut to = Graph { name: from.name.clone(), ranges: from.ranges.clone(), ..Graph::default() };
-        // A region's scope holds the symbols of the graph around it, which no parameter of its own binds.
-        to.scope = from.scope.clone();
-        let mut map = FxHashMap::default();
+        to.scope = from.outer.clone();
+        to.outer = from.outer.clone();
+        let mut map = vec![None; from.value_count()];
         for (name, value) in from.params() {
-            map.insert(*value, to.add_param(name, from.ty(*value).clone()));
+            map[value.index()] = Some(to.add_param(name, from.ty(*value).clone()));
         }
         Rewriter { from, to, map }
     }
@@ -34,12 +34,12 @@ impl<'a> Rewriter<'a> {
     ///
     /// If it was neither copied nor replaced yet: a pass visits nodes in order.
     pub fn get(&self, value: Value) -> Value {
-        self.map[&value]
+        self.map[value.index()].unwrap_or_else(|| panic!("expected %{} to be copied before its use", value.0))
     }
 
     /// Lets `new`, a value of the new graph, stand for `old`.
     pub fn replace(&mut self, old: Value, new: Value) {
-        self.map.insert(old, new);
+        self.map[old.index()] = Some(new);
     }
 
     /// Copies a node.
@@ -160,7 +160,14 @@ impl Graph {
     ///
     /// Types are inferred anew, so a binding that contradicts a constraint is an error that names the node.
     pub fn substitute(&self, with: &dyn Fn(&crate::dim::Symbol) -> Option<Dim>) -> Result<Graph, Violation> {
-        let mut to = Graph { name: self.name.clone(), scope: self.scope.clone(), ..Graph::default() };
+        let mut outer = self.outer.clone();
+        for symbol in &self.outer {
+            if let Some(dim) = with(symbol) {
+                outer.extend(dim.symbols());
+            }
+        }
+        let name = self.name.clone();
+        let mut to = Graph { name, scope: outer.clone(), outer, ..Graph::default() };
         for (symbol, range) in self.ranges.iter() {
             if with(symbol).is_none() {
                 to.ranges.set(symbol.clone(), range);
