@@ -4,6 +4,7 @@ pub mod diag;
 pub mod dim;
 pub mod dtype;
 pub mod graph;
+pub mod import;
 pub mod loops;
 pub mod mem;
 pub mod numerics;

@@ -117,6 +117,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<(Arc<str>, Value)>,
     scope: FxHashSet<Symbol>,
+    origin: Option<Arc<str>>,
 }
 
 impl Graph {
@@ -143,6 +144,11 @@ impl Graph {
         self.ranges.set(symbol, range);
     }
 
+    /// Sets what nodes added from now on come from, unless [`Graph::push_from`] says otherwise.
+    pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        self.origin = origin;
+    }
+
     fn bind_symbols(&mut self, ty: &TensorType) {
         for dim in ty.shape.iter() {
             dim.each_symbol(&mut |s| {
@@ -167,7 +173,7 @@ impl Graph {
         attrs: Attrs,
         regions: Vec<Graph>,
     ) -> Result<NodeId, Violation> {
-        self.push_from(op, operands, attrs, regions, None)
+        self.push_from(op, operands, attrs, regions, self.origin.clone())
     }
 
     /// As [`Graph::push`], with the name of the thing in the user's model that it comes from.

@@ -1,0 +1,4 @@
+//! Readers of models that others wrote.
+
+pub mod onnx;
+pub mod report;
