@@ -106,15 +106,18 @@ pub(crate) fn concat(t: &Typing<'_>) -> Result<Types, Violation> {
             "C2",
             "expected operands of one type and rank, got {first} and {x}"
         );
-        let paired = x.shape.iter().zip(first.shape.iter()).enumerate();
-        require!(
-            paired.into_iter().all(|(i, (a, b))| i == axis || t.can_equal(a, b)),
-            "C4",
-            "expected equal extents away from axis {axis}, got {first} and {x}"
-        );
         extent = &extent + &x.shape[axis];
     }
-    one(TensorType::new(first.dtype, common_extents(t).with(axis, extent)))
+    let common = common_extents(t);
+    for x in t.operands {
+        let mut paired = x.shape.iter().zip(common.iter()).enumerate();
+        require!(
+            paired.all(|(i, (a, b))| i == axis || t.can_equal(a, b)),
+            "C4",
+            "expected extents of {common} away from axis {axis}, got {x}"
+        );
+    }
+    one(TensorType::new(first.dtype, common.with(axis, extent)))
 }
 
 /// Of extents that can be equal, those that are numbers say most.
@@ -129,4 +132,18 @@ fn common_extents(t: &Typing<'_>) -> Shape {
 pub(crate) fn reverse(t: &Typing<'_>) -> Result<Types, Violation> {
     t.axes("axes", t.rank(0), "C1")?;
     one(t.ty(0).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::parse_graph;
+
+    #[test]
+    fn concat_refuses_numbers_that_differ_behind_a_symbol() {
+        let text = "graph @t(%x: f32[1, N], %y: f32[1, 2], %z: f32[1, 3]) -> (o: f32[3, 2]) {
+            %0 = concat %x, %y, %z axis=0 : f32[3, 2]
+            return %0\n}";
+        let error = format!("{:?}", parse_graph(text).unwrap_err());
+        assert!(error.contains("expected extents of [1, 2] away from axis 0"), "{error}");
+    }
 }
