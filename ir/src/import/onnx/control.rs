@@ -20,17 +20,18 @@ pub(crate) const RULES: &[(&str, i64, super::context::Rule)] = &[
     ("SequenceMap", 17, sequence_map),
 ];
 
-type Names<'m> = FxHashMap<&'m str, Item>;
+pub(crate) type Names<'m> = FxHashMap<&'m str, Item>;
 
 /// What was set aside while a region is built.
-struct Outer<'m> {
+pub(crate) struct Outer<'m> {
     graph: Graph,
     frame: u32,
     scopes: Vec<Names<'m>>,
 }
 
 impl<'m> Importer<'m> {
-    fn open_region(&mut self, names: Names<'m>) -> Outer<'m> {
+    /// Starts a region that sees these names only.
+    pub(crate) fn open_region(&mut self, names: Names<'m>) -> Outer<'m> {
         let region = self.graph.region_of();
         self.frames += 1;
         self.depth += 1;
@@ -39,7 +40,8 @@ impl<'m> Importer<'m> {
         Outer { graph, frame, scopes: std::mem::replace(&mut self.scopes, vec![names]) }
     }
 
-    fn close_region(&mut self, outer: Outer<'m>) -> Graph {
+    /// Ends a region and gives it.
+    pub(crate) fn close_region(&mut self, outer: Outer<'m>) -> Graph {
         self.scopes = outer.scopes;
         self.frame = outer.frame;
         self.depth -= 1;
@@ -47,7 +49,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Imports the nodes of a graph in the names of the one around it and gives its outputs.
-    fn inline(&mut self, body: &'m GraphProto, names: Names<'m>) -> Step<Vec<Item>> {
+    pub(crate) fn inline(&mut self, body: &'m GraphProto, names: Names<'m>) -> Step<Vec<Item>> {
         if self.depth >= DEEPEST {
             return Err(Refusal::new(format!("expected graphs nested at most {DEEPEST} deep")));
         }

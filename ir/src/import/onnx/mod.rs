@@ -87,6 +87,58 @@ pub fn decode_sequence(bytes: Bytes) -> Result<Vec<Tensor>, String> {
     proto.tensor_values.iter().map(|t| tensor::decode(t, &mut Files::new(None))).collect()
 }
 
+/// What a `.pb` file of an optional value holds: nothing, a tensor, or the tensors of a sequence.
+pub fn decode_optional(bytes: Bytes) -> Result<Option<Result<Tensor, Vec<Tensor>>>, String> {
+    let proto = OptionalProto::decode(bytes).map_err(|e| e.to_string())?;
+    let mut none = Files::new(None);
+    if let Some(tensor) = &proto.tensor_value {
+        return tensor::decode(tensor, &mut none).map(|t| Some(Ok(t)));
+    }
+    let tensors = |list: &SequenceProto| {
+        let decoded = list.tensor_values.iter().map(|t| tensor::decode(t, &mut Files::new(None)));
+        decoded.collect::<Result<Vec<Tensor>, String>>()
+    };
+    proto.sequence_value.as_ref().map(|list| tensors(list).map(Err)).transpose()
+}
+
+/// What kind of value an input or output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A tensor.
+    Tensor,
+    /// Several tensors.
+    Sequence,
+    /// A tensor, a sequence or nothing.
+    Optional,
+}
+
+/// The names and kinds of a model's inputs, without those that have a value in the model, and of its outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Signature {
+    /// The inputs in order.
+    pub inputs: Vec<(String, ValueKind)>,
+    /// The outputs in order.
+    pub outputs: Vec<(String, ValueKind)>,
+}
+
+/// Reads only what a model takes and gives.
+pub fn signature(path: &Path) -> Result<Signature, Report> {
+    let name = path.display().to_string();
+    let file = WeightsFile::open(path).map_err(|e| Report::of(&name, "io", e.to_string()))?;
+    let model = ModelProto::decode(Bytes::from_owner(Mapped(file)))
+        .map_err(|e| Report::of(&name, "format", format!("expected an ONNX model: {e}")))?;
+    let main = model.graph.unwrap_or_default();
+    let known: FxHashSet<&str> = main.initializer.iter().map(|t| t.name.as_str()).collect();
+    let kind = |info: &ValueInfoProto| match info.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(TypeValue::Sequence(_)) => ValueKind::Sequence,
+        Some(TypeValue::Optional(_)) => ValueKind::Optional,
+        _ => ValueKind::Tensor,
+    };
+    let list = |infos: &[ValueInfoProto]| infos.iter().map(|i| (i.name.clone(), kind(i))).collect::<Vec<_>>();
+    let inputs = list(&main.input).into_iter().filter(|(name, _)| !known.contains(name.as_str())).collect();
+    Ok(Signature { inputs, outputs: list(&main.output) })
+}
+
 /// The operators that have a rule, as domain, name and first version.
 pub fn operators() -> impl Iterator<Item = (&'static str, &'static str, i64)> {
     ops::all().map(|(domain, (name, since, _))| (domain, *name, *since))

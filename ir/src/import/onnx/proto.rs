@@ -254,3 +254,12 @@ pub struct SequenceProto {
     #[prost(message, repeated, tag = "3")]
     pub tensor_values: Vec<TensorProto>,
 }
+
+/// A file with one value or none, as test data have it.
+#[derive(Clone, PartialEq, Message)]
+pub struct OptionalProto {
+    #[prost(message, optional, tag = "3")]
+    pub tensor_value: Option<TensorProto>,
+    #[prost(message, optional, tag = "5")]
+    pub sequence_value: Option<SequenceProto>,
+}

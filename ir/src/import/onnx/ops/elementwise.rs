@@ -202,6 +202,17 @@ fn convert(cx: &mut Cx<'_, '_>, x: Value, to: DType) -> Results {
         cx.text("round_mode", "up")
     );
     let saturate = cx.flag("saturate", true);
+    let from_float = cx.dtype(x).is_float();
+    let mut x = x;
+    if from_float && to.is_int() && to.is_sub_byte() {
+        // Floats beyond the range of a narrow integer keep their low bits.
+        x = cx.cast(x, DType::I32)?;
+    } else if from_float && to == DType::F4E2M1 {
+        // The type has no NaN; the standard's cast gives a negative zero.
+        let nan = cx.un(S::IsNan, x)?;
+        let zero = cx.like(x, -0.0)?;
+        x = cx.select(nan, zero, x)?;
+    }
     let y = cx.node(Op::Cast, &[x], [to.into(), Attr::Bool(saturate)])?;
     cx.one(y)
 }

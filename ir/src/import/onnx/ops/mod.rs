@@ -1,8 +1,17 @@
 //! The rules, by operator: one table for each family, joined into one registry.
 
+pub(crate) mod attention;
+pub(crate) mod contraction;
 pub(crate) mod elementwise;
+pub(crate) mod image;
+pub(crate) mod indexing;
 pub(crate) mod movement;
+pub(crate) mod normalization;
+pub(crate) mod pooling;
+pub(crate) mod quantized;
+pub(crate) mod recurrent;
 pub(crate) mod reduction;
+pub(crate) mod sequence;
 pub(crate) mod source;
 
 use std::sync::LazyLock;
@@ -19,7 +28,17 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", elementwise::UNARY),
     ("", elementwise::BINARY),
     ("", elementwise::RULES),
+    ("", attention::RULES),
+    ("ai.onnx.preview", attention::PREVIEW),
+    ("", contraction::RULES),
+    ("", image::RULES),
+    ("", indexing::RULES),
     ("", movement::RULES),
+    ("", normalization::RULES),
+    ("", pooling::RULES),
+    ("", quantized::RULES),
+    ("", recurrent::RULES),
+    ("", sequence::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
     ("", super::control::RULES),
