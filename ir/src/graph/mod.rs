@@ -120,6 +120,8 @@ pub struct Graph {
     scope: FxHashSet<Symbol>,
     /// The symbols of the graph around a region.
     outer: FxHashSet<Symbol>,
+    /// What nodes that are added come from.
+    origin: Option<Arc<str>>,
 }
 
 /// Scopes follow from the rest and from where a region stands, so they do not count.
@@ -159,6 +161,11 @@ impl Graph {
         self.ranges.set(symbol, range);
     }
 
+    /// Sets what nodes added from now on come from, unless [`Graph::push_from`] says otherwise.
+    pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        self.origin = origin;
+    }
+
     fn bind_symbols(&mut self, ty: &TensorType) {
         for dim in ty.shape.iter() {
             dim.each_symbol(&mut |s| {
@@ -183,7 +190,7 @@ impl Graph {
         attrs: Attrs,
         regions: Vec<Graph>,
     ) -> Result<NodeId, Violation> {
-        self.push_from(op, operands, attrs, regions, None)
+        self.push_from(op, operands, attrs, regions, self.origin.clone())
     }
 
     /// As [`Graph::push`], with the name of the thing in the user's model that it comes from.

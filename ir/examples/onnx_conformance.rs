@@ -1,0 +1,264 @@
+//! Runs the ONNX standard's backend test data on the interpreter and prints a table of the outcomes.
+//!
+//! `onnx_conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME]`, where `DATA_DIR` holds `node`,
+//! `simple`, `pytorch-converted`, `pytorch-operator` and `light`. A case whose operands decide about shapes in
+//! ways that need constants is tried again with its small inputs bound as constants, and counted as `bound`.
+
+#![allow(clippy::print_stdout, reason = "the table is the product")]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use tcc_ir::dtype::DType;
+use tcc_ir::graph::{Graph, eval};
+use tcc_ir::import::onnx::{self, Options};
+use tcc_ir::import::report::Report;
+use tcc_ir::shape::TensorType;
+use tcc_ir::tensor::{Tensor, Tolerance};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Outcome {
+    Pass,
+    Bound,
+    Refused,
+    Wrong,
+    Panic,
+}
+
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Pass, Outcome::Bound, Outcome::Refused, Outcome::Wrong, Outcome::Panic];
+
+/// A value of a test file.
+#[derive(Clone)]
+enum Datum {
+    Tensor(Tensor),
+    Sequence(Vec<Tensor>),
+    Absent,
+}
+
+struct Case {
+    name: String,
+    model: PathBuf,
+    sets: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let Some(root) = args.first().map(PathBuf::from) else {
+        println!("usage: onnx_conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME]");
+        return;
+    };
+    let (filter, list) =
+        (option("--filter").unwrap_or_default(), args.iter().any(|a| a == "--list-failures"));
+    let shown = option("--names").unwrap_or_default();
+    std::panic::set_hook(Box::new(|_| {}));
+    println!(
+        "{:18} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}",
+        "category", "cases", "pass", "bound", "refused", "wrong", "panic"
+    );
+    let mut causes: BTreeMap<(Outcome, String), Vec<String>> = BTreeMap::new();
+    for category in ["node", "simple", "pytorch-converted", "pytorch-operator", "light"] {
+        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+        for case in cases(&root.join(category)).into_iter().filter(|c| c.name.contains(&filter)) {
+            let run = catch_unwind(AssertUnwindSafe(|| run(&case)));
+            let (outcome, cause) = run.unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+                (Outcome::Panic, text.unwrap_or_default())
+            });
+            *counts.entry(outcome).or_default() += 1;
+            if outcome > Outcome::Bound {
+                causes.entry((outcome, cause)).or_default().push(case.name);
+            } else if shown.eq_ignore_ascii_case(&format!("{outcome:?}")) {
+                println!("{outcome:?}: {}", case.name);
+            }
+        }
+        let count = |o: Outcome| counts.get(&o).copied().unwrap_or(0);
+        let total: usize = counts.values().sum();
+        print!("{category:18} {total:>6}");
+        for (outcome, width) in OUTCOMES.into_iter().zip([6, 6, 8, 6, 6]) {
+            print!(" {:>width$}", count(outcome));
+        }
+        println!();
+    }
+    if list {
+        for ((outcome, cause), names) in causes {
+            println!("{outcome:?} {:4}  {cause}\n            {}", names.len(), names.join(" "));
+        }
+    }
+}
+
+fn cases(folder: &Path) -> Vec<Case> {
+    let mut found: Vec<Case> = entries(folder).iter().filter_map(|path| case(path)).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+/// A folder with a model and sets of data, or a light model with its one output.
+fn case(path: &Path) -> Option<Case> {
+    let name = path.file_stem()?.to_string_lossy().into_owned();
+    if path.is_dir() {
+        let sets = entries(path).into_iter().filter(|p| p.is_dir());
+        let files = |set: &Path, prefix: &str| -> Vec<Vec<u8>> {
+            (0..).map_while(|i| std::fs::read(set.join(format!("{prefix}_{i}.pb"))).ok()).collect()
+        };
+        let sets = sets.map(|s| (files(&s, "input"), files(&s, "output"))).collect();
+        return Some(Case { name, model: path.join("model.onnx"), sets });
+    }
+    let is_model = path.extension().is_some_and(|e| e == "onnx");
+    let output = std::fs::read(path.with_file_name(format!("{name}_output_0.pb"))).ok()?;
+    is_model.then(|| Case { name, model: path.to_owned(), sets: vec![(Vec::new(), vec![output])] })
+}
+
+fn run(case: &Case) -> (Outcome, String) {
+    let names = match onnx::signature(&case.model) {
+        Ok(names) => names,
+        Err(report) => return (Outcome::Refused, cause(&report)),
+    };
+    let mut best = Outcome::Pass;
+    for (inputs, outputs) in &case.sets {
+        let read = |list: &[Vec<u8>], kinds: &[onnx::ValueKind]| -> Result<Vec<Datum>, String> {
+            list.iter().zip(kinds).map(|(bytes, kind)| datum(bytes, *kind)).collect()
+        };
+        let kinds = |list: &[(String, onnx::ValueKind)]| list.iter().map(|(_, k)| *k).collect::<Vec<_>>();
+        let (inputs, outputs) =
+            match (read(inputs, &kinds(&names.inputs)), read(outputs, &kinds(&names.outputs))) {
+                (Ok(i), Ok(o)) => (i, o),
+                (Err(e), _) | (_, Err(e)) => return (Outcome::Refused, format!("test data: {e}")),
+            };
+        let named: Vec<(String, Datum)> = names.inputs.iter().map(|(n, _)| n.clone()).zip(inputs).collect();
+        match run_set(case, &named, &outputs) {
+            Ok(outcome) => best = best.max(outcome),
+            Err(failure) => return failure,
+        }
+    }
+    (best, String::new())
+}
+
+fn datum(bytes: &[u8], kind: onnx::ValueKind) -> Result<Datum, String> {
+    let bytes = bytes.to_vec().into();
+    match kind {
+        onnx::ValueKind::Tensor => onnx::decode_tensor(bytes).map(Datum::Tensor),
+        onnx::ValueKind::Sequence => onnx::decode_sequence(bytes).map(Datum::Sequence),
+        onnx::ValueKind::Optional => Ok(match onnx::decode_optional(bytes)? {
+            None => Datum::Absent,
+            Some(Ok(tensor)) => Datum::Tensor(tensor),
+            Some(Err(tensors)) => Datum::Sequence(tensors),
+        }),
+    }
+}
+
+fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result<Outcome, (Outcome, String)> {
+    let mut options = Options::default();
+    for (name, datum) in inputs {
+        match datum {
+            Datum::Tensor(_) => {}
+            Datum::Sequence(tensors) => {
+                let types = tensors.iter().map(|t| TensorType::fixed(t.dtype(), t.shape())).collect();
+                options.sequences.insert(name.clone(), types);
+            }
+            Datum::Absent => {
+                options.absent.insert(name.clone());
+            }
+        }
+    }
+    let (graph, outcome) = match onnx::import_file_with(&case.model, &options) {
+        Ok(graph) => (graph, Outcome::Pass),
+        Err(report) if report.problems.iter().all(|p| p.constraint == "constant") => {
+            for (name, datum) in inputs {
+                if let Datum::Tensor(tensor) = datum
+                    && tensor.rank() <= 1
+                    && tensor.len() <= 64
+                    && *name != inputs[0].0
+                {
+                    options.constants.insert(name.clone(), tensor.clone());
+                }
+            }
+            let graph = onnx::import_file_with(&case.model, &options);
+            (graph.map_err(|r| (Outcome::Refused, cause(&r)))?, Outcome::Bound)
+        }
+        Err(report) => return Err((Outcome::Refused, cause(&report))),
+    };
+    let text = graph.to_string();
+    if let Err(diags) = graph.verify() {
+        return Err((
+            Outcome::Wrong,
+            format!("verifier: {diags:?} of {}", text.lines().next().unwrap_or("")),
+        ));
+    }
+    let arguments = arguments(&graph, inputs);
+    let results = eval::evaluate(&graph, &arguments)
+        .map_err(|e| (Outcome::Wrong, format!("evaluation: {}", clip(&e.to_string()))))?;
+    let expected: Vec<&Tensor> = outputs
+        .iter()
+        .flat_map(|d| match d {
+            Datum::Tensor(t) => std::slice::from_ref(t),
+            Datum::Sequence(list) => list.as_slice(),
+            Datum::Absent => &[],
+        })
+        .collect();
+    if results.len() != expected.len() {
+        let message = format!("expected {} outputs, got {}", expected.len(), results.len());
+        return Err((Outcome::Wrong, message));
+    }
+    let random = ["random", "bernoulli_seed", "bernoulli_double", "test_bernoulli"].iter();
+    let shape_only = random.clone().any(|r| case.name.contains(r)) && !case.name.contains("expanded");
+    for (result, wanted) in results.iter().zip(expected) {
+        if shape_only && result.shape() == wanted.shape() && result.dtype() == wanted.dtype() {
+            continue;
+        }
+        result
+            .compare(wanted, tolerance(wanted.dtype()))
+            .map_err(|m| (Outcome::Wrong, clip(&m.to_string())))?;
+    }
+    Ok(outcome)
+}
+
+/// Arguments in the order of the graph's parameters; a light model gets the standard's ramp.
+fn arguments(graph: &Graph, inputs: &[(String, Datum)]) -> Vec<Tensor> {
+    let find = |name: &str| {
+        inputs.iter().find_map(|(n, datum)| match datum {
+            Datum::Tensor(t) if n == name => Some(t.clone()),
+            Datum::Sequence(list) => {
+                let index = name.strip_prefix(n.as_str())?.strip_prefix('.')?;
+                list.get(index.parse::<usize>().ok()?).cloned()
+            }
+            _ => None,
+        })
+    };
+    graph
+        .params()
+        .iter()
+        .filter_map(|(name, value)| {
+            find(name).or_else(|| {
+                let dims = graph.ty(*value).shape.iter().map(|d| d.as_const().unwrap_or(1) as usize);
+                let shape: Vec<usize> = dims.collect();
+                let count: usize = shape.iter().product();
+                Tensor::from_f64_iter(DType::F32, &shape, (0..count).map(|i| i as f64 / count as f64)).ok()
+            })
+        })
+        .collect()
+}
+
+/// The standard's runner compares floats with these, and everything else exactly.
+fn tolerance(dtype: DType) -> Tolerance {
+    if dtype.is_float() { Tolerance::relative(1e-3, 1e-7) } else { Tolerance::EXACT }
+}
+
+fn cause(report: &Report) -> String {
+    let Some(first) = report.problems.first() else { return String::new() };
+    clip(&format!("{}: {}", first.op, first.message))
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(220).collect()
+}

@@ -1,0 +1,104 @@
+//! Reductions, arg-reductions and running sums.
+
+use super::super::context::{Cx, Results, Rule, Step};
+use crate::dtype::DType;
+use crate::graph::{Attr, Op, Value};
+use crate::scalar::ScalarOp as S;
+
+/// The rules of this family.
+pub(crate) const RULES: &[(&str, i64, Rule)] = &[
+    ("ReduceSum", 1, |c| reduce(c, |c, x, a, k| c.sum(x, a, k))),
+    ("ReduceMean", 1, |c| reduce(c, |c, x, a, k| c.mean(x, a, k))),
+    ("ReduceMax", 1, |c| reduce(c, |c, x, a, k| c.reduce(Op::ReduceMax, x, a, k))),
+    ("ReduceMin", 1, |c| reduce(c, |c, x, a, k| c.reduce(Op::ReduceMin, x, a, k))),
+    ("ReduceProd", 1, |c| reduce(c, |c, x, a, k| c.reduce(Op::ReduceProd, x, a, k))),
+    ("ReduceL1", 1, |c| reduce(c, l1)),
+    ("ReduceL2", 1, |c| reduce(c, l2)),
+    ("ReduceSumSquare", 1, |c| reduce(c, sum_of_squares)),
+    ("ReduceLogSum", 1, |c| reduce(c, log_sum)),
+    ("ReduceLogSumExp", 1, |c| reduce(c, log_sum_exp)),
+    ("ArgMax", 1, |c| arg(c, Op::ArgMax)),
+    ("ArgMin", 1, |c| arg(c, Op::ArgMin)),
+    ("CumSum", 11, |c| cumulative(c, Op::CumSum)),
+    ("CumProd", 25, |c| cumulative(c, Op::CumProd)),
+];
+
+type Reduction = fn(&mut Cx<'_, '_>, Value, &[usize], bool) -> Step;
+
+fn reduce(cx: &mut Cx<'_, '_>, f: Reduction) -> Results {
+    let x = cx.v(0)?;
+    let rank = cx.rank(x);
+    let axes = cx.axes_attr_or_input(1)?.unwrap_or_default();
+    if axes.is_empty() && cx.flag("noop_with_empty_axes", false) {
+        let y = f(cx, x, &[], true)?;
+        return cx.one(y);
+    }
+    let axes = if axes.is_empty() { (0..rank).collect() } else { cx.axes_of(&axes, rank)? };
+    let y = f(cx, x, &axes, cx.flag("keepdims", true))?;
+    cx.one(y)
+}
+
+fn l1(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], keep: bool) -> Step {
+    let x = cx.un(S::Abs, x)?;
+    cx.sum(x, axes, keep)
+}
+
+fn sum_of_squares(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], keep: bool) -> Step {
+    let x = cx.mul(x, x)?;
+    cx.sum(x, axes, keep)
+}
+
+fn l2(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], keep: bool) -> Step {
+    let dtype = cx.dtype(x);
+    let sum = sum_of_squares(cx, x, axes, keep)?;
+    let sum = if dtype.is_float() { sum } else { cx.cast(sum, DType::F64)? };
+    let y = cx.un(S::Sqrt, sum)?;
+    cx.cast(y, dtype)
+}
+
+fn log_sum(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], keep: bool) -> Step {
+    let sum = cx.sum(x, axes, keep)?;
+    logarithm(cx, sum)
+}
+
+fn logarithm(cx: &mut Cx<'_, '_>, x: Value) -> Step {
+    let dtype = cx.dtype(x);
+    let x = if dtype.is_float() { x } else { cx.cast(x, DType::F64)? };
+    let y = cx.un(S::Log, x)?;
+    cx.cast(y, dtype)
+}
+
+/// The largest element is taken out so that exponentials do not overflow; one that is infinite stays in.
+fn log_sum_exp(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], keep: bool) -> Step {
+    let dtype = cx.dtype(x);
+    let x = if dtype.is_float() { x } else { cx.cast(x, DType::F64)? };
+    let peak = cx.reduce(Op::ReduceMax, x, axes, true)?;
+    let infinite = cx.un(S::IsInf, peak)?;
+    let zero = cx.like(x, 0.0)?;
+    let peak = cx.select(infinite, zero, peak)?;
+    let shifted = cx.sub(x, peak)?;
+    let grown = cx.un(S::Exp, shifted)?;
+    let sum = cx.sum(grown, axes, true)?;
+    let log = cx.un(S::Log, sum)?;
+    let y = cx.add(log, peak)?;
+    let y = if keep || axes.is_empty() { y } else { cx.squeeze(y, axes)? };
+    cx.cast(y, dtype)
+}
+
+fn arg(cx: &mut Cx<'_, '_>, op: Op) -> Results {
+    let x = cx.v(0)?;
+    let axis = cx.axis("axis", 0, cx.rank(x))?;
+    let last = cx.flag("select_last_index", false);
+    let y = cx.node(op, &[x], [Attr::Int(axis as i64), Attr::Bool(last)])?;
+    let y = if cx.flag("keepdims", true) { cx.unsqueeze(y, &[axis])? } else { y };
+    cx.one(y)
+}
+
+fn cumulative(cx: &mut Cx<'_, '_>, op: Op) -> Results {
+    let x = cx.v(0)?;
+    let axis = cx.const_ints(1, "axis")?.first().copied().unwrap_or(0);
+    let axis = cx.axis_of(axis, cx.rank(x))?;
+    let (exclusive, reverse) = (cx.flag("exclusive", false), cx.flag("reverse", false));
+    let y = cx.node(op, &[x], [Attr::Int(axis as i64), Attr::Bool(exclusive), Attr::Bool(reverse)])?;
+    cx.one(y)
+}

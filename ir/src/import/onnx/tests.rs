@@ -1,0 +1,3 @@
+//! Models built here with the importer's own messages.
+
+use super::*;
