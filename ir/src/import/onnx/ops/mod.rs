@@ -11,7 +11,9 @@ pub(crate) mod pooling;
 pub(crate) mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduction;
+pub(crate) mod resize;
 pub(crate) mod sequence;
+pub(crate) mod signal;
 pub(crate) mod source;
 
 use std::sync::LazyLock;
@@ -38,7 +40,9 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", pooling::RULES),
     ("", quantized::RULES),
     ("", recurrent::RULES),
+    ("", resize::RULES),
     ("", sequence::RULES),
+    ("", signal::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
     ("", super::control::RULES),
