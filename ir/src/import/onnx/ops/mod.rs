@@ -5,6 +5,7 @@ pub(crate) mod contraction;
 pub(crate) mod elementwise;
 pub(crate) mod image;
 pub(crate) mod indexing;
+pub(crate) mod microsoft;
 pub(crate) mod movement;
 pub(crate) mod normalization;
 pub(crate) mod pooling;
@@ -35,6 +36,8 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", contraction::RULES),
     ("", image::RULES),
     ("", indexing::RULES),
+    ("com.microsoft", microsoft::RULES),
+    ("", microsoft::DEFAULT_DOMAIN),
     ("", movement::RULES),
     ("", normalization::RULES),
     ("", pooling::RULES),
