@@ -402,12 +402,15 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Results {
                 }
                 None => reach + 1 + extra[i] - strides[i],
             };
-            let total = total.max(0);
-            let less = total / 2;
-            (before, after) = if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) };
-            if wanted.is_some() && !same {
-                (before, after) = (total - less, less);
-            }
+            // An extent beyond what the windows reach is filled with zeros at the end.
+            let less = total.max(0) / 2;
+            (before, after) = if total < 0 {
+                (0, total)
+            } else if auto == "SAME_UPPER" {
+                (less, total - less)
+            } else {
+                (total - less, less)
+            };
         }
         lo.push(reach - before);
         hi.push(reach - after + extra[i]);

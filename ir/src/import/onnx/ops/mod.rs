@@ -5,13 +5,16 @@ pub(crate) mod contraction;
 pub(crate) mod elementwise;
 pub(crate) mod image;
 pub(crate) mod indexing;
+pub(crate) mod microsoft;
 pub(crate) mod movement;
 pub(crate) mod normalization;
 pub(crate) mod pooling;
 pub(crate) mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduction;
+pub(crate) mod resize;
 pub(crate) mod sequence;
+pub(crate) mod signal;
 pub(crate) mod source;
 
 use std::sync::LazyLock;
@@ -33,12 +36,16 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", contraction::RULES),
     ("", image::RULES),
     ("", indexing::RULES),
+    ("com.microsoft", microsoft::RULES),
+    ("", microsoft::DEFAULT_DOMAIN),
     ("", movement::RULES),
     ("", normalization::RULES),
     ("", pooling::RULES),
     ("", quantized::RULES),
     ("", recurrent::RULES),
+    ("", resize::RULES),
     ("", sequence::RULES),
+    ("", signal::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
     ("", super::control::RULES),

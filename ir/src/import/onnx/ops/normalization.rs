@@ -33,7 +33,8 @@ fn over_axis(cx: &mut Cx<'_, '_>, f: impl Fn(&mut Cx<'_, '_>, Value, usize) -> S
         let y = f(cx, x, axis)?;
         return cx.one(y);
     }
-    let axis = cx.axis("axis", 1, shape.rank() + 1)?;
+    let given = cx.int("axis", 1);
+    let axis = if given == shape.rank() as i64 { shape.rank() } else { cx.axis_of(given, shape.rank())? };
     if axis + 1 == shape.rank() {
         let y = f(cx, x, axis)?;
         return cx.one(y);
