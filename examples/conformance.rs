@@ -1,21 +1,25 @@
-//! Runs the ONNX standard's backend test data on the interpreter and prints a table of the outcomes.
+//! Runs the ONNX standard's backend test data on the interpreter and on every backend, and prints the outcomes.
 //!
-//! `onnx_conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME]`, where `DATA_DIR` holds `node`,
-//! `simple`, `pytorch-converted`, `pytorch-operator` and `light`. A case whose operands decide about shapes in
-//! ways that need constants is tried again with its small inputs bound as constants, and counted as `bound`.
+//! `conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME] [--engine E] [--expect FILE]`, where
+//! `DATA_DIR` holds `node`, `simple`, `pytorch-converted`, `pytorch-operator` and `light`. A case whose operands
+//! decide about shapes in ways that need constants is tried again with its small inputs bound as constants, and
+//! counted as `bound`. With `--expect`, the cases that are refused must be those that the file lists, each with
+//! its reason; any other failure, and any listed case that passes, makes the run fail.
 
 #![allow(clippy::print_stdout, reason = "the table is the product")]
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use tcc_ir::dtype::DType;
-use tcc_ir::graph::{Graph, eval};
-use tcc_ir::import::onnx::{self, Options};
-use tcc_ir::import::report::Report;
-use tcc_ir::shape::TensorType;
-use tcc_ir::tensor::{Tensor, Tolerance};
+use tcc::ir::dtype::DType;
+use tcc::ir::graph::{Graph, eval};
+use tcc::ir::import::onnx::{self, Options};
+use tcc::ir::import::report::Report;
+use tcc::ir::shape::TensorType;
+use tcc::ir::tensor::{Tensor, Tolerance};
+use tcc::runtime::threads::Inline;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Outcome {
@@ -43,51 +47,89 @@ struct Case {
     sets: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
 }
 
-fn main() {
+/// What runs the cases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Engine {
+    Interpreter,
+    Cranelift,
+}
+
+const ENGINES: [(&str, Engine); 2] = [("interpreter", Engine::Interpreter), ("cranelift", Engine::Cranelift)];
+
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let Some(root) = args.first().map(PathBuf::from) else {
-        println!("usage: onnx_conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME]");
-        return;
+        println!(
+            "usage: conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME] [--engine E] [--expect FILE]"
+        );
+        return ExitCode::from(2);
     };
     let (filter, list) =
         (option("--filter").unwrap_or_default(), args.iter().any(|a| a == "--list-failures"));
     let shown = option("--names").unwrap_or_default();
+    let listed = option("--expect").map(|file| read_expected(Path::new(&file)));
+    let wanted = option("--engine");
     std::panic::set_hook(Box::new(|_| {}));
-    println!(
-        "{:18} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}",
-        "category", "cases", "pass", "bound", "refused", "wrong", "panic"
-    );
-    let mut causes: BTreeMap<(Outcome, String), Vec<String>> = BTreeMap::new();
-    for category in ["node", "simple", "pytorch-converted", "pytorch-operator", "light"] {
-        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
-        for case in cases(&root.join(category)).into_iter().filter(|c| c.name.contains(&filter)) {
-            let run = catch_unwind(AssertUnwindSafe(|| run(&case)));
-            let (outcome, cause) = run.unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
-                (Outcome::Panic, text.unwrap_or_default())
-            });
-            *counts.entry(outcome).or_default() += 1;
-            if outcome > Outcome::Bound {
-                causes.entry((outcome, cause)).or_default().push(case.name);
-            } else if shown.eq_ignore_ascii_case(&format!("{outcome:?}")) {
-                println!("{outcome:?}: {}", case.name);
+    let (mut passed, mut failed) = (0, 0);
+    for (engine_name, engine) in ENGINES {
+        if wanted.as_ref().is_some_and(|w| w != engine_name) {
+            continue;
+        }
+        println!(
+            "{:18} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}",
+            engine_name, "cases", "pass", "bound", "refused", "wrong", "panic"
+        );
+        let mut causes: BTreeMap<(Outcome, String), Vec<String>> = BTreeMap::new();
+        for category in ["node", "simple", "pytorch-converted", "pytorch-operator", "light"] {
+            let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+            for case in cases(&root.join(category)).into_iter().filter(|c| c.name.contains(&filter)) {
+                let run = catch_unwind(AssertUnwindSafe(|| run(&case, engine)));
+                let (outcome, cause) = run.unwrap_or_else(|panic| {
+                    let text = panic.downcast_ref::<String>().cloned();
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+                    (Outcome::Panic, text.unwrap_or_default())
+                });
+                *counts.entry(outcome).or_default() += 1;
+                let refused = outcome == Outcome::Refused;
+                let good = outcome <= Outcome::Bound;
+                match &listed {
+                    Some(listed) if refused != listed.contains(&case.name) || !(good || refused) => {
+                        println!("UNEXPECTED on {engine_name}: {} {outcome:?} {cause}", case.name);
+                        failed += 1;
+                    }
+                    None if !good => failed += 1,
+                    _ => passed += usize::from(good),
+                }
+                if !good {
+                    causes.entry((outcome, cause)).or_default().push(case.name);
+                } else if shown.eq_ignore_ascii_case(&format!("{outcome:?}")) {
+                    println!("{outcome:?}: {}", case.name);
+                }
+            }
+            let count = |o: Outcome| counts.get(&o).copied().unwrap_or(0);
+            let total: usize = counts.values().sum();
+            print!("{category:18} {total:>6}");
+            for (outcome, width) in OUTCOMES.into_iter().zip([6, 6, 8, 6, 6]) {
+                print!(" {:>width$}", count(outcome));
+            }
+            println!();
+        }
+        if list {
+            for ((outcome, cause), names) in causes {
+                println!("{outcome:?} {:4}  {cause}\n            {}", names.len(), names.join(" "));
             }
         }
-        let count = |o: Outcome| counts.get(&o).copied().unwrap_or(0);
-        let total: usize = counts.values().sum();
-        print!("{category:18} {total:>6}");
-        for (outcome, width) in OUTCOMES.into_iter().zip([6, 6, 8, 6, 6]) {
-            print!(" {:>width$}", count(outcome));
-        }
-        println!();
     }
-    if list {
-        for ((outcome, cause), names) in causes {
-            println!("{outcome:?} {:4}  {cause}\n            {}", names.len(), names.join(" "));
-        }
-    }
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 && listed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The names in a list of refusals: the first word of each line that is no comment.
+fn read_expected(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let lines = text.lines().filter(|l| !l.starts_with('#'));
+    lines.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 fn cases(folder: &Path) -> Vec<Case> {
@@ -119,7 +161,7 @@ fn case(path: &Path) -> Option<Case> {
     is_model.then(|| Case { name, model: path.to_owned(), sets: vec![(Vec::new(), vec![output])] })
 }
 
-fn run(case: &Case) -> (Outcome, String) {
+fn run(case: &Case, engine: Engine) -> (Outcome, String) {
     let names = match onnx::signature(&case.model) {
         Ok(names) => names,
         Err(report) => return (Outcome::Refused, cause(&report)),
@@ -136,7 +178,7 @@ fn run(case: &Case) -> (Outcome, String) {
                 (Err(e), _) | (_, Err(e)) => return (Outcome::Refused, format!("test data: {e}")),
             };
         let named: Vec<(String, Datum)> = names.inputs.iter().map(|(n, _)| n.clone()).zip(inputs).collect();
-        match run_set(case, &named, &outputs) {
+        match run_set(case, engine, &named, &outputs) {
             Ok(outcome) => best = best.max(outcome),
             Err(failure) => return failure,
         }
@@ -157,7 +199,12 @@ fn datum(bytes: &[u8], kind: onnx::ValueKind) -> Result<Datum, String> {
     }
 }
 
-fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result<Outcome, (Outcome, String)> {
+fn run_set(
+    case: &Case,
+    engine: Engine,
+    inputs: &[(String, Datum)],
+    outputs: &[Datum],
+) -> Result<Outcome, (Outcome, String)> {
     let mut options = Options::default();
     for (name, datum) in inputs {
         match datum {
@@ -196,8 +243,11 @@ fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result
         ));
     }
     let arguments = arguments(&graph, inputs);
-    let results = eval::evaluate(&graph, &arguments)
-        .map_err(|e| (Outcome::Wrong, format!("evaluation: {}", clip(&e.to_string()))))?;
+    let results = match engine {
+        Engine::Interpreter => eval::evaluate(&graph, &arguments).map_err(|e| e.to_string()),
+        Engine::Cranelift => compile_and_run(&graph, &arguments),
+    };
+    let results = results.map_err(|e| (Outcome::Wrong, format!("running: {}", clip(&e))))?;
     let expected: Vec<&Tensor> = outputs
         .iter()
         .flat_map(|d| match d {
@@ -221,6 +271,11 @@ fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result
             .map_err(|m| (Outcome::Wrong, clip(&m.to_string())))?;
     }
     Ok(outcome)
+}
+
+fn compile_and_run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let compiled = tcc::compile::Compiler::new().compile(graph).map_err(|e| e.to_string())?;
+    compiled.run(arguments, &Inline).map(|run| run.outputs).map_err(|e| e.to_string())
 }
 
 /// Arguments in the order of the graph's parameters; a light model gets the standard's ramp.
