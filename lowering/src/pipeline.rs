@@ -2,12 +2,13 @@
 
 use tcc_ir::graph::{Graph, Rewriter};
 
-use crate::layout::pack_contractions;
+use crate::layout::{lay_out_convolutions, pack_contractions};
 use crate::schedule::Machine;
 
 /// The graph in the form that lowering does best with.
 pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
-    let packed = pack_contractions(graph, machine);
+    let laid_out = lay_out_convolutions(graph, machine);
+    let packed = pack_contractions(&laid_out, machine);
     drop_dead(&packed)
 }
 

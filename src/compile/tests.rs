@@ -239,3 +239,33 @@ fn products_of_matrices_of_any_size() {
         &[("S", 9), ("T", 35)],
     );
 }
+
+#[test]
+fn convolutions_in_tiles() {
+    for (c, o, size, k, stride, pad, dilation) in [
+        (3, 16, 20, 3, 1, 1, 1),
+        (8, 15, 33, 3, 2, 1, 1),
+        (5, 30, 40, 1, 1, 0, 1),
+        (3, 8, 38, 7, 2, 3, 1),
+        (4, 4, 24, 3, 1, 2, 2),
+    ] {
+        let out = (size + 2 * pad - (k - 1) * dilation - 1) / stride + 1;
+        let text = format!(
+            "graph @c(%x: f32[2, {c}, {size}, {size}], %w: f32[{o}, {c}, {k}, {k}], %b: f32[{o}], %r: f32[2, {o}, {out}, {out}]) -> (y: f32[2, {o}, {out}, {out}]) {{
+               %0 = conv %x, %w strides=[{stride}, {stride}] lo=[{pad}, {pad}] hi=[{pad}, {pad}] dilation=[{dilation}, {dilation}] base=[1, 1] groups=1 dtype=f32 : f32[2, {o}, {out}, {out}]
+               %1 = reshape %b shape=[{o}, 1, 1] : f32[{o}, 1, 1]
+               %2 = broadcast %1 shape=[2, {o}, {out}, {out}] : f32[2, {o}, {out}, {out}]
+               %3 = add %0, %2 : f32[2, {o}, {out}, {out}]
+               %4 = add %3, %r : f32[2, {o}, {out}, {out}]
+               %5 = const value=f32[] 0.0 : f32[]
+               %6 = broadcast %5 shape=[2, {o}, {out}, {out}] : f32[2, {o}, {out}, {out}]
+               %7 = max %4, %6 : f32[2, {o}, {out}, {out}]
+               return %7
+             }}"
+        );
+        agrees(&text, &[]);
+        let graph = parse_graph(&text).unwrap();
+        let program = Compiler::new().emit(&graph, Stage::Program).unwrap();
+        assert!(program.contains("tile 14x32") || !native().has("avx512f"), "{program}");
+    }
+}

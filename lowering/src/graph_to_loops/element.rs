@@ -175,7 +175,7 @@ impl Emit<'_> {
     /// Indices under one shape as indices under another of the same elements.
     ///
     /// Axes are paired up in groups of equal products, so that an axis that stays as it is keeps its index.
-    fn reshape(&self, from: &Shape, to: &Shape, at: &[Dim]) -> Vec<Dim> {
+    pub(super) fn reshape(&self, from: &Shape, to: &Shape, at: &[Dim]) -> Vec<Dim> {
         let mut inner = Vec::with_capacity(to.rank());
         let (mut i, mut j) = (0, 0);
         while i < from.rank() || j < to.rank() {

@@ -165,6 +165,8 @@ impl Decider<'_> {
                     carried.is_none() || (anchor.is_none() && self.same_shape(*operand, node))
                 }
                 op if rereads(op) => info.view,
+                // A reshape neither reorders nor drops elements, so an epilogue can go on behind it.
+                Op::Reshape => true,
                 Op::Broadcast => carried.is_none() && (info.cost < FUNCTION || !self.expands(*operand, node)),
                 Op::Pad | Op::Concat => carried.is_none() && !info.names,
                 // The second operand's elements become indices, read once for many elements.

@@ -241,8 +241,11 @@ impl<'g> Emit<'g> {
     /// Stores the root's element, where the heavy value's element is `value` at `at`.
     fn finish(&mut self, heavy: Value, at: &[Dim], value: Expr, block: &mut Block) {
         self.heavy = Some((heavy, value));
-        let value = self.definition_or_heavy(at, block);
-        block.stmts.push(Stmt::store(Access::new(self.output.clone(), at.to_vec()), value));
+        // Between the two there may be reshapes, which keep the order of elements.
+        let (from, to) = (self.shape(heavy).clone(), self.shape(self.root).clone());
+        let at = if from == to { at.to_vec() } else { self.reshape(&from, &to, at) };
+        let value = self.definition_or_heavy(&at, block);
+        block.stmts.push(Stmt::store(Access::new(self.output.clone(), at), value));
     }
 
     fn definition_or_heavy(&mut self, at: &[Dim], block: &mut Block) -> Expr {

@@ -26,7 +26,8 @@ use super::{Machine, join, limit, parallel_loops, replace_all};
 /// The parts of a nest that is a contraction.
 struct Contraction<'n> {
     acc: Symbol,
-    summed: (Symbol, Dim),
+    /// The loops summed over, outermost first.
+    summed: Vec<(Symbol, Dim)>,
     a: &'n Access,
     b: &'n Access,
     epilogue: &'n [Stmt],
@@ -35,17 +36,29 @@ struct Contraction<'n> {
 /// The nest in tiles, if it is a contraction that tiles can carry out.
 pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Option<Nest> {
     let (loops, body) = parallel_loops(nest);
-    let parts = recognise(nest, body)?;
+    let mut parts = recognise(nest, body)?;
     let (column, outer) = loops.split_last()?;
     let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
+    if mentions(parts.a, &column.0) {
+        std::mem::swap(&mut parts.a, &mut parts.b);
+    }
     if mentions(parts.a, &column.0) || !mentions(parts.b, &column.0) {
         return None;
     }
-    // Rows are the loops next to the columns that move the left operand alone.
-    let is_row = |l: &&(Symbol, Dim)| mentions(parts.a, &l.0) && !mentions(parts.b, &l.0);
-    let rows_from = outer.len() - outer.iter().rev().take_while(is_row).count();
-    for from in rows_from..=outer.len() {
-        if let Some(tiled) = tile(nest, machine, &parts, &outer[..from], &outer[from..], column) {
+    // Rows are neighbouring loops that move the left operand alone.
+    let is_row = |l: &(Symbol, Dim)| mentions(parts.a, &l.0) && !mentions(parts.b, &l.0);
+    let end = outer.iter().rposition(is_row).map_or(outer.len(), |last| last + 1);
+    let start = end - outer[..end].iter().rev().take_while(|l| is_row(l)).count();
+    // The longest loop summed over becomes the tile's own.
+    let longest = parts
+        .summed
+        .iter()
+        .enumerate()
+        .max_by_key(|(i, (_, e))| (e.as_const().unwrap_or(i64::MAX), std::cmp::Reverse(*i)))?
+        .0;
+    for from in start..=end {
+        let around: Vec<(Symbol, Dim)> = outer[..from].iter().chain(&outer[end..]).cloned().collect();
+        if let Some(tiled) = tile(nest, machine, &parts, longest, &around, &outer[from..end], column) {
             return Some(tiled);
         }
     }
@@ -53,18 +66,17 @@ pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Option<Nest> {
 }
 
 fn recognise<'n>(nest: &'n Nest, body: &'n [Stmt]) -> Option<Contraction<'n>> {
-    let [
-        Stmt::Alloc { buffer, .. },
-        Stmt::Store { .. },
-        Stmt::For { var, extent, body: inner, .. },
-        epilogue @ ..,
-    ] = body
+    let [Stmt::Alloc { buffer, .. }, Stmt::Store { .. }, first @ Stmt::For { .. }, epilogue @ ..] = body
     else {
         return None;
     };
-    let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = inner.as_slice() else {
-        return None;
-    };
+    let mut summed = Vec::new();
+    let mut inner = std::slice::from_ref(first);
+    while let [Stmt::For { var, extent, kind: LoopKind::Serial, body }] = inner {
+        summed.push((var.clone(), extent.clone()));
+        inner = body;
+    }
+    let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = inner else { return None };
     let ([target], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
         return None;
     };
@@ -72,7 +84,6 @@ fn recognise<'n>(nest: &'n Nest, body: &'n [Stmt]) -> Option<Contraction<'n>> {
     let is_f32 =
         |access: &Access| nest.inputs.iter().any(|i| i.name == access.buffer && i.ty.dtype == DType::F32);
     let plain = target.buffer == buffer.name && buffer.ty.dtype == DType::F32 && is_f32(a) && is_f32(b);
-    let summed = (var.clone(), extent.clone());
     plain.then_some(Contraction { acc: buffer.name.clone(), summed, a, b, epilogue })
 }
 
@@ -89,6 +100,7 @@ fn tile(
     nest: &Nest,
     machine: &Machine,
     parts: &Contraction<'_>,
+    longest: usize,
     around: &[(Symbol, Dim)],
     rows: &[(Symbol, Dim)],
     column: &(Symbol, Dim),
@@ -99,7 +111,7 @@ fn tile(
         (row_count.ceil_div(&Dim::from(height)), column.1.ceil_div(&Dim::from(width)));
     let [tile, i, j] = ["tile", "row", "col"].map(Symbol::new);
     let mut ranges = nest.ranges.clone();
-    around.iter().chain([&parts.summed]).for_each(|(v, e)| limit(&mut ranges, v, e));
+    around.iter().chain(&parts.summed).for_each(|(v, e)| limit(&mut ranges, v, e));
 
     // Tiles of one column of tiles follow each other, so that its part of `b` stays near.
     let index = Dim::sym(tile.clone());
@@ -131,7 +143,7 @@ fn tile(
     let product = Expr::binary(ScalarOp::Mul, Expr::Load(parts.a.clone()), Expr::Load(parts.b.clone()));
     let sum = Stmt::combine(element_of_c.clone(), product, Combine::With(ScalarOp::Add));
     let sum = element(&[sum]);
-    check_panels(nest, &sum, &ranges, &i, &j, &parts.summed.0, width)?;
+    check_panels(nest, &sum, &ranges, &i, &j, &parts.summed[longest].0, width)?;
 
     let tile_loop = |var: &Symbol, extent: &Dim, body: Vec<Stmt>| Stmt::For {
         var: var.clone(),
@@ -143,16 +155,26 @@ fn tile(
         let fresh = |s: &Symbol| Dim::sym(Symbol::new(&format!("{s}{suffix}")).name());
         replace_all(&stmts, &[(i.clone(), fresh(&i)), (j.clone(), fresh(&j))])
     };
-    let [zi, zj] = [&i, &j].map(|s| Symbol::new(&format!("{s}z")));
-    let zero = Stmt::store(element_of_c.clone(), Expr::number(DType::F32, 0.0));
-    let zero = tile_loop(&zi, &m, vec![tile_loop(&zj, &n, named(vec![zero], "z"))]);
-    let (k, extent) = &parts.summed;
+    let vector = (machine.vector_bytes / 4).min(width);
+    let (k, extent) = &parts.summed[longest];
     let product = tile_loop(&i, &m, vec![tile_loop(&j, &n, vec![tile_loop(k, extent, sum)])]);
+    let others = parts.summed.iter().enumerate().filter(|(at, _)| *at != longest).rev();
+    let product = others
+        .fold(product, |body, (_, (var, extent))| Stmt::serial(var.clone(), extent.clone(), vec![body]));
+    let [zi, zj] = [&i, &j].map(|s| Symbol::new(&format!("{s}z")));
+    let zero = named(vec![Stmt::store(element_of_c.clone(), Expr::number(DType::F32, 0.0))], "z");
+    let zero = if parts.summed.len() == 1 {
+        // Right before the one product that overwrites it, zeroing costs nothing.
+        tile_loop(&zi, &m, vec![tile_loop(&zj, &n, zero)])
+    } else {
+        let whole = Dim::from(width);
+        Stmt::serial(zi, m.clone(), into_vectors(&zj, &whole, vector, &zero))
+    };
 
     let [ei, ej] = [&i, &j].map(|s| Symbol::new(&format!("{s}e")));
     let epilogue = element(&in_place_of(parts.epilogue, &parts.acc, &element_of_c));
     let epilogue = named(epilogue, "e");
-    let vectors = into_vectors(&ej, &n, (machine.vector_bytes / 4).min(width), &epilogue);
+    let vectors = into_vectors(&ej, &n, vector, &epilogue);
     let epilogue = Stmt::serial(ei, m.clone(), vectors);
 
     let shape: Shape = [Dim::from(height), Dim::from(width)].into_iter().collect();
@@ -196,14 +218,17 @@ fn check_panels(
     if !columns.is(1) {
         return None;
     }
+    // A whole row of a tile is read even of the last columns: it must lie in its axis, or at least in the buffer.
     let buffer = nest.inputs.iter().find(|x| x.name == b.buffer)?;
     let last = Dim::from(width - 1);
-    let readable =
+    let in_axis =
         b.at.iter().zip(buffer.ty.shape.iter()).filter(|(at, _)| at.mentions(j)).all(|(at, extent)| {
             let at = ranges.simplify(&at.replace(j, &last));
             ranges.less(&at, extent)
         });
-    readable.then_some(())
+    let furthest = flat(b)?.replace(j, &last);
+    let in_buffer = ranges.bounds(&(&buffer.ty.shape.elements() - &furthest)).lo > 0;
+    (in_axis || in_buffer).then_some(())
 }
 
 /// Reads another element in place of a scalar buffer.
