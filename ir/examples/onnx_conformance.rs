@@ -50,10 +50,14 @@ fn main() {
         println!("usage: onnx_conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME]");
         return;
     };
-    let (filter, list) = (option("--filter").unwrap_or_default(), args.iter().any(|a| a == "--list-failures"));
+    let (filter, list) =
+        (option("--filter").unwrap_or_default(), args.iter().any(|a| a == "--list-failures"));
     let shown = option("--names").unwrap_or_default();
     std::panic::set_hook(Box::new(|_| {}));
-    println!("{:18} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}", "category", "cases", "pass", "bound", "refused", "wrong", "panic");
+    println!(
+        "{:18} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}",
+        "category", "cases", "pass", "bound", "refused", "wrong", "panic"
+    );
     let mut causes: BTreeMap<(Outcome, String), Vec<String>> = BTreeMap::new();
     for category in ["node", "simple", "pytorch-converted", "pytorch-operator", "light"] {
         let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
@@ -105,9 +109,7 @@ fn case(path: &Path) -> Option<Case> {
     if path.is_dir() {
         let sets = entries(path).into_iter().filter(|p| p.is_dir());
         let files = |set: &Path, prefix: &str| -> Vec<Vec<u8>> {
-            (0..)
-                .map_while(|i| std::fs::read(set.join(format!("{prefix}_{i}.pb"))).ok())
-                .collect()
+            (0..).map_while(|i| std::fs::read(set.join(format!("{prefix}_{i}.pb"))).ok()).collect()
         };
         let sets = sets.map(|s| (files(&s, "input"), files(&s, "output"))).collect();
         return Some(Case { name, model: path.join("model.onnx"), sets });
@@ -128,10 +130,11 @@ fn run(case: &Case) -> (Outcome, String) {
             list.iter().zip(kinds).map(|(bytes, kind)| datum(bytes, *kind)).collect()
         };
         let kinds = |list: &[(String, onnx::ValueKind)]| list.iter().map(|(_, k)| *k).collect::<Vec<_>>();
-        let (inputs, outputs) = match (read(inputs, &kinds(&names.inputs)), read(outputs, &kinds(&names.outputs))) {
-            (Ok(i), Ok(o)) => (i, o),
-            (Err(e), _) | (_, Err(e)) => return (Outcome::Refused, format!("test data: {e}")),
-        };
+        let (inputs, outputs) =
+            match (read(inputs, &kinds(&names.inputs)), read(outputs, &kinds(&names.outputs))) {
+                (Ok(i), Ok(o)) => (i, o),
+                (Err(e), _) | (_, Err(e)) => return (Outcome::Refused, format!("test data: {e}")),
+            };
         let named: Vec<(String, Datum)> = names.inputs.iter().map(|(n, _)| n.clone()).zip(inputs).collect();
         match run_set(case, &named, &outputs) {
             Ok(outcome) => best = best.max(outcome),
@@ -175,7 +178,7 @@ fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result
                 if let Datum::Tensor(tensor) = datum
                     && tensor.rank() <= 1
                     && tensor.len() <= 64
-                    && *name != inputs[0].0
+                    && (*name != inputs[0].0 || tensor.rank() == 0)
                 {
                     options.constants.insert(name.clone(), tensor.clone());
                 }
@@ -187,7 +190,10 @@ fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result
     };
     let text = graph.to_string();
     if let Err(diags) = graph.verify() {
-        return Err((Outcome::Wrong, format!("verifier: {diags:?} of {}", text.lines().next().unwrap_or(""))));
+        return Err((
+            Outcome::Wrong,
+            format!("verifier: {diags:?} of {}", text.lines().next().unwrap_or("")),
+        ));
     }
     let arguments = arguments(&graph, inputs);
     let results = eval::evaluate(&graph, &arguments)
@@ -210,7 +216,9 @@ fn run_set(case: &Case, inputs: &[(String, Datum)], outputs: &[Datum]) -> Result
         if shape_only && result.shape() == wanted.shape() && result.dtype() == wanted.dtype() {
             continue;
         }
-        result.compare(wanted, tolerance(wanted.dtype())).map_err(|m| (Outcome::Wrong, clip(&m.to_string())))?;
+        result
+            .compare(wanted, tolerance(wanted.dtype()))
+            .map_err(|m| (Outcome::Wrong, clip(&m.to_string())))?;
     }
     Ok(outcome)
 }

@@ -37,11 +37,8 @@ pub struct Problem {
 impl Report {
     /// A report of one problem of the model as a whole.
     pub fn of(model: &str, constraint: &str, message: impl Into<String>) -> Report {
-        let problem = Problem {
-            constraint: constraint.to_owned(),
-            message: message.into(),
-            ..Problem::default()
-        };
+        let problem =
+            Problem { constraint: constraint.to_owned(), message: message.into(), ..Problem::default() };
         Report { model: model.to_owned(), problems: vec![problem] }
     }
 

@@ -222,7 +222,12 @@ impl Cx<'_, '_> {
     }
 
     /// A node with several results.
-    pub(crate) fn nodes<const N: usize>(&mut self, op: Op, operands: &[Value], attrs: [Attr; N]) -> Step<Vec<Value>> {
+    pub(crate) fn nodes<const N: usize>(
+        &mut self,
+        op: Op,
+        operands: &[Value],
+        attrs: [Attr; N],
+    ) -> Step<Vec<Value>> {
         let id = self.g().push(op, operands, attrs.into_iter().collect(), Vec::new())?;
         Ok(self.g().node(id).results().collect())
     }

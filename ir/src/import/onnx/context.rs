@@ -154,9 +154,7 @@ impl<'m> Cx<'_, 'm> {
     pub(crate) fn const_ints(&self, index: usize, what: &str) -> Step<Vec<i64>> {
         let elements = self.held(index)?.elements();
         let numbers = elements.and_then(|e| e.iter().map(Dim::as_const).collect::<Option<Vec<i64>>>());
-        numbers.ok_or_else(|| {
-            Refusal::not_constant(what)
-        })
+        numbers.ok_or_else(|| Refusal::not_constant(what))
     }
 
     /// The numbers of a constant operand.
@@ -182,9 +180,9 @@ impl<'m> Cx<'_, 'm> {
     pub(crate) fn bind(&mut self, value: Value, range: Range) -> Step<Vec<Dim>> {
         let ty = self.ty(value);
         let count = ty.shape.as_fixed().map(|s| s.iter().product::<usize>());
-        let count = count.filter(|c| *c <= crate::shape::MAX_RANK * 2 && !ty.dtype.is_float()).ok_or_else(|| {
-            Refusal::new(format!("expected an integer vector of known length, got {ty}"))
-        })?;
+        let count = count
+            .filter(|c| *c <= crate::shape::MAX_RANK * 2 && !ty.dtype.is_float())
+            .ok_or_else(|| Refusal::new(format!("expected an integer vector of known length, got {ty}")))?;
         let flat = self.g().reshape(value, &Shape::fixed(&[count]))?;
         let flat = self.g().cast(flat, DType::I64)?;
         let symbols: Vec<Dim> = (0..count).map(|_| self.fresh(range)).collect();
@@ -237,9 +235,10 @@ impl<'m> Cx<'_, 'm> {
     /// An axis counted from either end.
     pub(crate) fn axis_of(&self, axis: i64, rank: usize) -> Step<usize> {
         let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
-        usize::try_from(from_start).ok().filter(|a| *a < rank).ok_or_else(|| {
-            Refusal::new(format!("expected an axis in -{rank}..{rank}, got {axis}"))
-        })
+        usize::try_from(from_start)
+            .ok()
+            .filter(|a| *a < rank)
+            .ok_or_else(|| Refusal::new(format!("expected an axis in -{rank}..{rank}, got {axis}")))
     }
 
     /// Several distinct axes counted from either end.

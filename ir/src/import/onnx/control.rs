@@ -13,12 +13,8 @@ use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
 
 /// The rules of this family.
-pub(crate) const RULES: &[(&str, i64, super::context::Rule)] = &[
-    ("If", 1, branch),
-    ("Loop", 1, repeat),
-    ("Scan", 8, scan),
-    ("SequenceMap", 17, sequence_map),
-];
+pub(crate) const RULES: &[(&str, i64, super::context::Rule)] =
+    &[("If", 1, branch), ("Loop", 1, repeat), ("Scan", 8, scan), ("SequenceMap", 17, sequence_map)];
 
 pub(crate) type Names<'m> = FxHashMap<&'m str, Item>;
 
@@ -90,9 +86,9 @@ impl<'m> Importer<'m> {
                 let inner = inner.map(|(i, x)| self.capture(region, &format!("{name}.{i}"), x, operands));
                 Item::Sequence(std::rc::Rc::new(inner.collect()))
             }
-            Item::Optional(inner) => Item::Optional(
-                inner.as_ref().map(|x| Box::new(self.capture(region, name, x, operands))),
-            ),
+            Item::Optional(inner) => {
+                Item::Optional(inner.as_ref().map(|x| Box::new(self.capture(region, name, x, operands))))
+            }
             Item::Poison => Item::Poison,
         }
     }
@@ -169,7 +165,8 @@ fn branch(cx: &mut Cx<'_, '_>) -> Results {
         cx.importer.graph = region;
         cx.importer.scopes = vec![names];
         let outputs = cx.importer.inline(body, Names::default());
-        let outputs = outputs.and_then(|items| tensors(&items)).and_then(|held| add_outputs(cx.importer, &held));
+        let outputs =
+            outputs.and_then(|items| tensors(&items)).and_then(|held| add_outputs(cx.importer, &held));
         let region = cx.importer.close_region(outer);
         outputs?;
         regions.push(region);
@@ -199,7 +196,10 @@ fn add_outputs(importer: &mut Importer<'_>, outputs: &[Held]) -> Step<()> {
 fn common_extents(cx: &mut Cx<'_, '_>, a: &Shape, b: &Shape) -> Shape {
     let pairs: Vec<(Dim, Dim)> = a.iter().cloned().zip(b.iter().cloned()).collect();
     let known = |cx: &Cx<'_, '_>, d: &Dim| d.symbols().iter().all(|s| cx.importer.graph.in_scope(s));
-    pairs.into_iter().map(|(a, b)| if a == b && known(cx, &a) { a } else { cx.fresh(Range::EXTENT) }).collect()
+    pairs
+        .into_iter()
+        .map(|(a, b)| if a == b && known(cx, &a) { a } else { cx.fresh(Range::EXTENT) })
+        .collect()
 }
 
 fn finish(cx: &mut Cx<'_, '_>, op: Op, operands: &[Value], attrs: Vec<Attr>, regions: Vec<Graph>) -> Results {
@@ -234,7 +234,12 @@ fn build_loop<'m>(cx: &mut Cx<'_, 'm>, parts: &LoopParts<'m, '_>) -> Results {
         let region = cx.importer.close_region(outer);
         let (operands, endless) = built?;
         let outputs: Vec<TensorType> = region.output_types().cloned().collect();
-        ensure!(outputs.len() > types.len(), "expected {} carried outputs, got {}", types.len(), outputs.len());
+        ensure!(
+            outputs.len() > types.len(),
+            "expected {} carried outputs, got {}",
+            types.len(),
+            outputs.len()
+        );
         let mut stable = true;
         for (ty, out) in types.iter_mut().zip(&outputs[1..]) {
             let fits = ty.dtype == out.dtype && ty.shape.rank() == out.shape.rank();
@@ -262,7 +267,8 @@ fn build_loop<'m>(cx: &mut Cx<'_, 'm>, parts: &LoopParts<'m, '_>) -> Results {
                 _ => cx.fresh(Range::EXTENT),
             };
             let inner = common_extents(cx, &out.shape, &out.shape);
-            results.push(TensorType::new(out.dtype, [count].into_iter().chain(inner.iter().cloned()).collect()));
+            results
+                .push(TensorType::new(out.dtype, [count].into_iter().chain(inner.iter().cloned()).collect()));
         }
         let mut all = vec![parts.trip, parts.condition];
         all.extend(parts.carried.iter().chain(parts.extra.iter().map(|(v, _)| v)).chain(&operands));
@@ -321,8 +327,55 @@ fn loop_region<'m>(
     Ok((operands, endless))
 }
 
+/// A loop that carries sequences exists at import time only: its iterations are inlined one after the other.
+fn unrolled<'m>(cx: &mut Cx<'_, 'm>, body: &'m GraphProto) -> Results {
+    const MOST_ITERATIONS: i64 = 4096;
+    let trip = if cx.has(0) { cx.const_ints(0, "M")?.first().copied().unwrap_or(0) } else { i64::MAX };
+    let mut going_on = if cx.has(1) { cx.const_ints(1, "cond")?.first() == Some(&1) } else { true };
+    let mut carried: Vec<Item> =
+        (2..cx.inputs.len()).map(|i| cx.item(i).cloned()).collect::<Step<Vec<Item>>>()?;
+    let states = carried.len();
+    let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); body.output.len().saturating_sub(1 + states)];
+    let mut iteration = 0;
+    while going_on && iteration < trip {
+        ensure!(
+            iteration < MOST_ITERATIONS,
+            "expected at most {MOST_ITERATIONS} iterations that carry sequences"
+        );
+        let number = Item::Tensor(Held::elements_of(DType::I64, &[], vec![Dim::from(iteration)]));
+        let yes = Item::Tensor(Held::constant(Tensor::scalar(DType::Bool, Scalar::Int(1))));
+        let given = [number, yes].into_iter().chain(carried);
+        let names: Names<'m> = body.input.iter().map(|i| i.name.as_str()).zip(given).collect();
+        let mut outputs = cx.importer.inline(body, names)?.into_iter();
+        let condition = outputs.next();
+        let known = match &condition {
+            Some(Item::Tensor(held)) => held.as_constant().filter(|c| c.len() == 1),
+            _ => None,
+        };
+        going_on = known.ok_or_else(|| Refusal::not_constant("cond"))?.get_flat(0).is_truthy();
+        carried = outputs.by_ref().take(states).collect();
+        ensure!(carried.len() == states, "expected {states} carried outputs, got {}", carried.len());
+        for (stack, item) in stacks.iter_mut().zip(tensors(&outputs.collect::<Vec<Item>>())?) {
+            let value = cx.place(&item)?;
+            stack.push(cx.unsqueeze(value, &[0])?);
+        }
+        iteration += 1;
+    }
+    let mut results = carried;
+    for stack in stacks {
+        ensure!(!stack.is_empty(), "expected at least one iteration");
+        let stacked = cx.concat(&stack, 0)?;
+        results.push(cx.out(stacked));
+    }
+    Ok(results)
+}
+
 fn repeat(cx: &mut Cx<'_, '_>) -> Results {
     let body = cx.graph_attr("body")?;
+    let carries_others = cx.inputs.iter().skip(2).flatten().any(|item| !matches!(item, Item::Tensor(_)));
+    if carries_others {
+        return unrolled(cx, body);
+    }
     let one = cx.g().constant(Tensor::scalar(DType::Bool, Scalar::Int(1)))?;
     let forever = Tensor::scalar(DType::I64, Scalar::Int(i128::from(i64::MAX)));
     let trip = match cx.opt(0)? {
@@ -344,7 +397,16 @@ fn repeat(cx: &mut Cx<'_, '_>) -> Results {
         let going_on = Item::Tensor(Held::constant(Tensor::scalar(DType::Bool, Scalar::Int(1))));
         Ok([held(iteration), going_on].into_iter().chain(carried.iter().map(|v| held(*v))).collect())
     };
-    let parts = LoopParts { trip, condition, carried, extra: Vec::new(), body, bind: &bind, conditional: true, count };
+    let parts = LoopParts {
+        trip,
+        condition,
+        carried,
+        extra: Vec::new(),
+        body,
+        bind: &bind,
+        conditional: true,
+        count,
+    };
     build_loop(cx, &parts)
 }
 
@@ -473,7 +535,9 @@ fn sequence_map(cx: &mut Cx<'_, '_>) -> Results {
         let mut names = Names::default();
         for (j, input) in body.input.iter().enumerate() {
             let item = match cx.item(j)? {
-                Item::Sequence(items) => items.get(i).cloned().ok_or_else(|| Refusal::new("expected sequences of one length"))?,
+                Item::Sequence(items) => {
+                    items.get(i).cloned().ok_or_else(|| Refusal::new("expected sequences of one length"))?
+                }
                 other => other.clone(),
             };
             names.insert(&input.name, item);

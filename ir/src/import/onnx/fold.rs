@@ -12,8 +12,16 @@ use crate::tensor::Tensor;
 
 /// Random operators give other values each time, and those with graphs are not worth it.
 const NEVER: [&str; 10] = [
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "If",
-    "Loop", "Scan", "SequenceMap",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+    "If",
+    "Loop",
+    "Scan",
+    "SequenceMap",
 ];
 
 /// No more elements than this are computed at import time for one node.
@@ -224,7 +232,9 @@ fn reduce(cx: &Cx<'_, '_>, start: Dim, f: impl Fn(&Dim, &Dim) -> Dim) -> Option<
     let x = cx.held(0).ok()?;
     let extents = shape(x)?;
     let axes = cx.axes_attr_or_input(1).ok()?;
-    let everything = axes.is_none_or(|a| a.len() == extents.len() || (a.is_empty() && !cx.flag("noop_with_empty_axes", false)));
+    let everything = axes.is_none_or(|a| {
+        a.len() == extents.len() || (a.is_empty() && !cx.flag("noop_with_empty_axes", false))
+    });
     if !everything {
         return None;
     }
@@ -308,5 +318,9 @@ fn expand(cx: &Cx<'_, '_>) -> Option<Held> {
         return None;
     }
     let elements = x.elements()?;
-    Some(Held::elements_of(x.ty.dtype, &out, positions(&from, &out).into_iter().map(|i| elements[i].clone()).collect()))
+    Some(Held::elements_of(
+        x.ty.dtype,
+        &out,
+        positions(&from, &out).into_iter().map(|i| elements[i].clone()).collect(),
+    ))
 }

@@ -29,7 +29,10 @@ impl<'m> Importer<'m> {
     ) -> Results {
         let this: *const FunctionProto = function;
         if self.calls.contains(&this) {
-            return Err(Refusal::new(format!("expected a function that does not call itself, got `{}`", function.name)));
+            return Err(Refusal::new(format!(
+                "expected a function that does not call itself, got `{}`",
+                function.name
+            )));
         }
         if self.depth >= DEEPEST {
             return Err(Refusal::new(format!("expected functions nested at most {DEEPEST} deep")));
@@ -50,7 +53,8 @@ impl<'m> Importer<'m> {
             }
         }
         // An operand that is left out must not be looked for by its name.
-        let absent = function.input.iter().filter(|name| !scope.contains_key(name.as_str())).collect::<Vec<_>>();
+        let absent =
+            function.input.iter().filter(|name| !scope.contains_key(name.as_str())).collect::<Vec<_>>();
         for name in absent {
             scope.insert(name.as_str(), Item::Optional(None));
         }

@@ -320,7 +320,8 @@ impl<'m> Importer<'m> {
     ) -> Result<TensorType, String> {
         let tensor = match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
             Some(TypeValue::Tensor(tensor)) => tensor,
-            Some(TypeValue::Optional(inner)) => match inner.elem_type.as_ref().and_then(|t| t.value.as_ref()) {
+            Some(TypeValue::Optional(inner)) => match inner.elem_type.as_ref().and_then(|t| t.value.as_ref())
+            {
                 Some(TypeValue::Tensor(tensor)) => tensor,
                 _ => return Err("expected a tensor, got an optional of another type".into()),
             },
@@ -375,7 +376,8 @@ impl<'m> Importer<'m> {
             match self.lookup(&output.name).cloned() {
                 Some(item) => self.output(&output.name, &item),
                 None => {
-                    let message = format!("output `{}`: expected a value of that name, got none", output.name);
+                    let message =
+                        format!("output `{}`: expected a value of that name, got none", output.name);
                     self.model_problem("name", message);
                 }
             }
@@ -395,7 +397,10 @@ impl<'m> Importer<'m> {
             }
             Item::Optional(Some(inner)) => self.output(name, inner),
             Item::Optional(None) => {
-                self.model_problem("output", format!("output `{name}`: expected a value, got an empty optional"));
+                self.model_problem(
+                    "output",
+                    format!("output `{name}`: expected a value, got an empty optional"),
+                );
             }
             // Where the poison comes from was reported there.
             Item::Poison => {}
@@ -436,7 +441,9 @@ impl<'m> Importer<'m> {
             match self.lookup(name) {
                 Some(Item::Poison) => return Vec::new(),
                 // An operand that the function around was called without.
-                Some(Item::Optional(None)) if !TAKES_OPTIONALS.contains(&node.op_type.as_str()) => inputs.push(None),
+                Some(Item::Optional(None)) if !TAKES_OPTIONALS.contains(&node.op_type.as_str()) => {
+                    inputs.push(None)
+                }
                 Some(item) => inputs.push(Some(item.clone())),
                 None => {
                     let refusal = Refusal {
@@ -452,7 +459,8 @@ impl<'m> Importer<'m> {
             Ok(results) => {
                 let missing = node.output.iter().skip(results.len()).any(|name| !name.is_empty());
                 if missing {
-                    let message = format!("expected at most {} results, got {}", results.len(), node.output.len());
+                    let message =
+                        format!("expected at most {} results, got {}", results.len(), node.output.len());
                     self.node_problem(node, &inputs, Refusal::new(message));
                 }
                 results
@@ -474,7 +482,10 @@ impl<'m> Importer<'m> {
         let opset = self.opset_of(domain);
         let Some((_, since, rule)) = ops::find(domain, &node.op_type) else {
             let shown = if domain.is_empty() { "ai.onnx" } else { domain };
-            return Err(Refusal::new(format!("expected a known operator, got `{}` of {shown}", node.op_type)));
+            return Err(Refusal::new(format!(
+                "expected a known operator, got `{}` of {shown}",
+                node.op_type
+            )));
         };
         if opset < *since {
             return Err(Refusal::new(format!(

@@ -74,7 +74,10 @@ impl Files {
     }
 
     fn open_within_folder(&self, location: &str) -> Result<WeightsFile, String> {
-        let folder = self.folder.as_deref().ok_or("expected inline data, got external data of a model without a folder")?;
+        let folder = self
+            .folder
+            .as_deref()
+            .ok_or("expected inline data, got external data of a model without a folder")?;
         let relative = Path::new(location);
         let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
         if location.is_empty() || !plain {
@@ -85,7 +88,9 @@ impl Files {
         };
         let (root, path) = (canonical(folder)?, canonical(&folder.join(relative))?);
         if !path.starts_with(&root) {
-            return Err(format!("expected external data within the model's folder, got a link out of it: `{location}`"));
+            return Err(format!(
+                "expected external data within the model's folder, got a link out of it: `{location}`"
+            ));
         }
         if !path.is_file() {
             return Err(format!("expected a file, got `{location}`"));
@@ -183,7 +188,8 @@ fn typed(proto: &TensorProto, dtype: DType, shape: &[usize]) -> Result<Tensor, S
             let width = (dtype.bits() as usize / 8).max(1);
             let bytes = dtype.bytes_for(elements).unwrap_or(usize::MAX);
             check(proto.int32_data.len(), bytes / width)?;
-            let packed = proto.int32_data.iter().flat_map(|v| v.to_le_bytes().into_iter().take(width)).collect();
+            let packed =
+                proto.int32_data.iter().flat_map(|v| v.to_le_bytes().into_iter().take(width)).collect();
             Tensor::from_bytes(dtype, shape, packed)
         }
     };

@@ -66,10 +66,8 @@ impl Held {
     /// Elements that are expressions; a constant if none of them is symbolic. The shape must be of numbers and
     /// have as many elements.
     pub(crate) fn elements_of(dtype: DType, shape: &[usize], elements: Vec<Dim>) -> Held {
-        let numbers: Option<Vec<crate::dtype::Scalar>> = elements
-            .iter()
-            .map(|d| d.as_const().map(|c| crate::dtype::Scalar::Int(i128::from(c))))
-            .collect();
+        let numbers: Option<Vec<crate::dtype::Scalar>> =
+            elements.iter().map(|d| d.as_const().map(|c| crate::dtype::Scalar::Int(i128::from(c)))).collect();
         if let Some(Ok(tensor)) = numbers.map(|n| Tensor::from_scalars(dtype, shape, &n)) {
             return Held::constant(tensor);
         }

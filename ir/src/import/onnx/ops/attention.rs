@@ -36,7 +36,11 @@ pub(crate) struct Heads {
 impl Cx<'_, '_> {
     /// `[B, S, H·D]` as `[B, H, S, D]`.
     pub(crate) fn split_heads(&mut self, x: Value, heads: i64) -> Step {
-        ensure!(heads > 0 && self.rank(x) == 3, "expected a positive number of heads of [B, S, H·D], got {heads} of {}", self.ty(x));
+        ensure!(
+            heads > 0 && self.rank(x) == 3,
+            "expected a positive number of heads of [B, S, H·D], got {heads} of {}",
+            self.ty(x)
+        );
         let shape = self.shape(x);
         let heads = Dim::from(heads);
         let split = [shape[0].clone(), shape[1].clone(), heads.clone(), shape[2].floor_div(&heads)];
@@ -103,7 +107,11 @@ impl Cx<'_, '_> {
             mask = Some(self.cast(given, dtype)?);
         }
         let operands: Vec<Value> = [heads.q, heads.k, heads.v].into_iter().chain(mask).collect();
-        self.node(Op::Attention, &operands, [Attr::Float(heads.scale), Attr::Bool(causal), Attr::Float(heads.softcap)])
+        self.node(
+            Op::Attention,
+            &operands,
+            [Attr::Float(heads.scale), Attr::Bool(causal), Attr::Float(heads.softcap)],
+        )
     }
 }
 
@@ -142,7 +150,8 @@ fn attention(cx: &mut Cx<'_, '_>) -> Results {
         mask = Some(cx.both_masks(mask, inside)?);
     }
     let causal = cx.flag("is_causal", false).then_some(past);
-    let heads = Heads { q, k, v, mask, scale: default_scale(cx, q)?, softcap: cx.float("softcap", 0.0), causal };
+    let heads =
+        Heads { q, k, v, mask, scale: default_scale(cx, q)?, softcap: cx.float("softcap", 0.0), causal };
     let precision = cx.dtype_attr("softmax_precision")?.unwrap_or(dtype);
     let narrow = precision.is_float() && precision.bits() < dtype.bits();
     let value_type = cx.dtype(v);
@@ -170,7 +179,8 @@ fn padded_mask(cx: &mut Cx<'_, '_>, mask: Value, columns: &Dim) -> Step {
     }
     let (lo, mut hi) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
     hi[rank - 1] = columns - &own;
-    let never = if cx.dtype(mask).is_bool() { cx.like_zero(mask)? } else { cx.like(mask, f64::NEG_INFINITY)? };
+    let never =
+        if cx.dtype(mask).is_bool() { cx.like_zero(mask)? } else { cx.like(mask, f64::NEG_INFINITY)? };
     cx.pad_with(mask, never, &lo, &hi)
 }
 
@@ -351,14 +361,19 @@ fn linear_attention(cx: &mut Cx<'_, '_>) -> Results {
     let (dk, dv) = (cx.extent(k, 3), cx.extent(v, 3));
     let rule = cx.text("update_rule", "gated_delta");
     let (gated, delta) = (rule.starts_with("gated"), rule.ends_with("delta"));
-    ensure!(gated || delta || rule == "linear", "expected `update_rule` linear, gated, delta or gated_delta, got `{rule}`");
+    ensure!(
+        gated || delta || rule == "linear",
+        "expected `update_rule` linear, gated, delta or gated_delta, got `{rule}`"
+    );
     let mut extra = vec![q, k, v];
     let mut gate = |cx: &mut Cx<'_, '_>, index: usize, used: bool| -> Step<Option<usize>> {
         if !used {
             return Ok(None);
         }
         let x = cx.v(index)?;
-        extra.push(timed(cx, x, shared)?);
+        // One number may serve all heads.
+        let own = if cx.rank(x) == 3 && cx.extent(x, 2).is(1) { 1 } else { shared };
+        extra.push(timed(cx, x, own)?);
         Ok(Some(extra.len() - 1))
     };
     let (decay, beta) = (gate(cx, 4, gated)?, gate(cx, 5, delta)?);
@@ -423,8 +438,11 @@ impl<'m> Cx<'_, 'm> {
         let outer = self.importer.open_region(Names::default());
         let built = (|| -> Step<()> {
             let now = self.g().add_param("iteration", TensorType::scalar(DType::I64));
-            let params: Vec<Value> =
-                types.iter().enumerate().map(|(i, ty)| self.g().add_param(&format!("x{i}"), ty.clone())).collect();
+            let params: Vec<Value> = types
+                .iter()
+                .enumerate()
+                .map(|(i, ty)| self.g().add_param(&format!("x{i}"), ty.clone()))
+                .collect();
             let (states, sources) = params.split_at(carried.len());
             let slices = sources.iter().map(|s| self.gather(*s, now, 0)).collect::<Step<Vec<Value>>>()?;
             let (next, stacked) = step(self, states, &slices)?;
@@ -449,7 +467,8 @@ impl<'m> Cx<'_, 'm> {
                 TensorType::new(ty.dtype, shape)
             })
             .collect();
-        let operands: Vec<Value> = [trip, condition].into_iter().chain(carried.iter().chain(tensors).copied()).collect();
+        let operands: Vec<Value> =
+            [trip, condition].into_iter().chain(carried.iter().chain(tensors).copied()).collect();
         let attrs = [Attr::Int(carried.len() as i64), Attr::from(results)].into_iter().collect();
         let id = self.g().push(Op::Loop, &operands, attrs, vec![region])?;
         let mut all: Vec<Value> = self.g().node(id).results().collect();

@@ -54,7 +54,9 @@ impl Cx<'_, '_> {
                     (None, Some(_)) => extent.clone(),
                     (None, None) => slot.maximum(extent),
                     (Some(a), Some(b)) => {
-                        return Err(Refusal::new(format!("expected batch extents that are equal or 1, got {a} and {b}")));
+                        return Err(Refusal::new(format!(
+                            "expected batch extents that are equal or 1, got {a} and {b}"
+                        )));
                     }
                 };
             }
@@ -116,9 +118,16 @@ fn einsum(cx: &mut Cx<'_, '_>) -> Results {
     }
     let mut all: Vec<char> = labelled.iter().flat_map(|(l, _)| l.clone()).collect();
     let output: Vec<char> = match right {
-        Some(right) => labels_of(right, right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 })?,
+        Some(right) => labels_of(
+            right,
+            right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 },
+        )?,
         None => {
-            let mut once: Vec<char> = all.iter().copied().filter(|c| is_dot(*c) || all.iter().filter(|d| *d == c).count() == 1).collect();
+            let mut once: Vec<char> = all
+                .iter()
+                .copied()
+                .filter(|c| is_dot(*c) || all.iter().filter(|d| *d == c).count() == 1)
+                .collect();
             once.sort_by_key(|c| (!is_dot(*c), *c));
             once.dedup();
             once
@@ -144,7 +153,9 @@ fn einsum(cx: &mut Cx<'_, '_>) -> Results {
     let (labels, value) = current.ok_or_else(|| Refusal::new("expected at least one operand"))?;
     let perm: Option<Vec<usize>> = output.iter().map(|c| labels.iter().position(|l| l == c)).collect();
     let perm = perm.filter(|p| p.len() == labels.len());
-    let perm = perm.ok_or_else(|| Refusal::new(format!("expected result letters that operands have, once each, got `{equation}`")))?;
+    let perm = perm.ok_or_else(|| {
+        Refusal::new(format!("expected result letters that operands have, once each, got `{equation}`"))
+    })?;
     let y = cx.transpose(value, &perm)?;
     cx.one(y)
 }
@@ -156,9 +167,14 @@ fn is_dot(label: char) -> bool {
 /// The letter of each axis; axes behind an ellipsis get private ones, counted from the last.
 fn labels_of(term: &str, rank: usize) -> Step<Vec<char>> {
     let letters = term.replace("...", ".");
-    ensure!(letters.chars().all(|c| c.is_ascii_alphabetic() || c == '.'), "expected letters and an ellipsis, got `{term}`");
+    ensure!(
+        letters.chars().all(|c| c.is_ascii_alphabetic() || c == '.'),
+        "expected letters and an ellipsis, got `{term}`"
+    );
     let named = letters.chars().filter(|c| *c != '.').count();
-    let hidden = rank.checked_sub(named).ok_or_else(|| Refusal::new(format!("expected {rank} letters, got `{term}`")))?;
+    let hidden = rank
+        .checked_sub(named)
+        .ok_or_else(|| Refusal::new(format!("expected {rank} letters, got `{term}`")))?;
     ensure!(letters.contains('.') || hidden == 0, "expected {rank} letters, got `{term}`");
     let mut labels = Vec::new();
     for letter in letters.chars() {
@@ -174,7 +190,8 @@ fn labels_of(term: &str, rank: usize) -> Step<Vec<char>> {
 /// A letter that occurs twice in a term takes the diagonal of its two axes.
 fn diagonal(cx: &mut Cx<'_, '_>, mut labels: Vec<char>, mut value: Value) -> Step<(Vec<char>, Value)> {
     loop {
-        let repeated = (0..labels.len()).find_map(|j| Some((labels[..j].iter().position(|l| *l == labels[j])?, j)));
+        let repeated =
+            (0..labels.len()).find_map(|j| Some((labels[..j].iter().position(|l| *l == labels[j])?, j)));
         let Some((i, j)) = repeated else { return Ok((labels, value)) };
         let shape = cx.shape(value);
         let plane = [shape[i].clone(), shape[j].clone()];
@@ -192,7 +209,12 @@ fn diagonal(cx: &mut Cx<'_, '_>, mut labels: Vec<char>, mut value: Value) -> Ste
 
 type Labelled = (Vec<char>, Value);
 
-fn multiply(cx: &mut Cx<'_, '_>, (la, a): Labelled, (lb, b): Labelled, keep: &dyn Fn(char) -> bool) -> Step<Labelled> {
+fn multiply(
+    cx: &mut Cx<'_, '_>,
+    (la, a): Labelled,
+    (lb, b): Labelled,
+    keep: &dyn Fn(char) -> bool,
+) -> Step<Labelled> {
     let shared: Vec<char> = la.iter().copied().filter(|c| lb.contains(c)).collect();
     let at = |labels: &[char], c: char| labels.iter().position(|l| *l == c).unwrap_or(0);
     // Extents of 1 broadcast, which a contraction does not do.
@@ -217,9 +239,11 @@ fn multiply(cx: &mut Cx<'_, '_>, (la, a): Labelled, (lb, b): Labelled, keep: &dy
         let product = cx.mul(x, y)?;
         return Ok((labels, product));
     }
-    let axes = |labels: &[char], list: &[char]| list.iter().map(|c| at(labels, *c) as i64).collect::<Vec<i64>>();
+    let axes =
+        |labels: &[char], list: &[char]| list.iter().map(|c| at(labels, *c) as i64).collect::<Vec<i64>>();
     let (batch, contract): (Vec<char>, Vec<char>) = shared.iter().partition(|c| keep(**c));
-    let free = |labels: &[char]| labels.iter().copied().filter(|c| !shared.contains(c)).collect::<Vec<char>>();
+    let free =
+        |labels: &[char]| labels.iter().copied().filter(|c| !shared.contains(c)).collect::<Vec<char>>();
     let labels = [batch.clone(), free(&la), free(&lb)].concat();
     let (ba, bb) = (axes(&la, &batch), axes(&lb, &batch));
     let (ka, kb) = (axes(&la, &contract), axes(&lb, &contract));
@@ -276,7 +300,8 @@ impl Cx<'_, '_> {
                         ((count - 1) * strides[i] + reach - extent).max(0)
                     };
                     let less = total / 2;
-                    (lo[i], hi[i]) = if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) };
+                    (lo[i], hi[i]) =
+                        if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) };
                 }
             }
             other => return Err(Refusal::new(format!("expected a known `auto_pad`, got `{other}`"))),
@@ -290,12 +315,24 @@ impl Cx<'_, '_> {
     }
 
     /// A convolution of a window.
-    pub(crate) fn convolve(&mut self, x: Value, w: Value, window: &Window, groups: i64, dtype: DType) -> Step {
+    pub(crate) fn convolve(
+        &mut self,
+        x: Value,
+        w: Value,
+        window: &Window,
+        groups: i64,
+        dtype: DType,
+    ) -> Step {
         let list = |v: &[i64]| Attr::Ints(v.iter().copied().collect::<Ints>());
         let base = vec![1; window.size.len()];
         let attrs = [
-            list(&window.strides), list(&window.lo), list(&window.hi), list(&window.dilations), list(&base),
-            Attr::Int(groups), dtype.into(),
+            list(&window.strides),
+            list(&window.lo),
+            list(&window.hi),
+            list(&window.dilations),
+            list(&base),
+            Attr::Int(groups),
+            dtype.into(),
         ];
         self.node(Op::Conv, &[x, w], attrs)
     }
@@ -315,7 +352,12 @@ fn conv(cx: &mut Cx<'_, '_>) -> Results {
 /// The convolution that the first two operands, a bias and the attributes describe.
 pub(crate) fn convolution(cx: &mut Cx<'_, '_>) -> Step {
     let (x, w) = (cx.v(0)?, cx.v(1)?);
-    ensure!(cx.rank(x) == cx.rank(w) && cx.rank(x) >= 3, "expected one rank of at least 3, got {} and {}", cx.ty(x), cx.ty(w));
+    ensure!(
+        cx.rank(x) == cx.rank(w) && cx.rank(x) >= 3,
+        "expected one rank of at least 3, got {} and {}",
+        cx.ty(x),
+        cx.ty(w)
+    );
     let size = cx.window_of(w, 2)?;
     let window = cx.window(x, size)?;
     let dtype = cx.dtype(x);
@@ -351,7 +393,10 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Results {
             let total = match wanted {
                 Some(shape) => {
                     let shape = &shape[shape.len().saturating_sub(n)..];
-                    let target = shape.get(i).copied().ok_or_else(|| Refusal::new("expected an extent for each axis of `output_shape`"))?;
+                    let target = shape
+                        .get(i)
+                        .copied()
+                        .ok_or_else(|| Refusal::new("expected an extent for each axis of `output_shape`"))?;
                     let extent = cx.fixed(x, 2 + i)? as i64;
                     strides[i] * (extent - 1) + extra[i] + reach + 1 - target
                 }
@@ -387,7 +432,15 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Results {
     let list = |v: &[i64]| Attr::Ints(v.iter().copied().collect::<Ints>());
     let ones = vec![1; n];
     let dtype = cx.dtype(x);
-    let attrs = [list(&ones), list(&lo), list(&hi), list(&dilations), list(&strides), Attr::Int(groups), dtype.into()];
+    let attrs = [
+        list(&ones),
+        list(&lo),
+        list(&hi),
+        list(&dilations),
+        list(&strides),
+        Attr::Int(groups),
+        dtype.into(),
+    ];
     let mut y = cx.node(Op::Conv, &[x, w], attrs)?;
     if let Some(bias) = cx.opt(2)? {
         y = cx.add_channels(y, bias)?;

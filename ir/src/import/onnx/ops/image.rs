@@ -36,7 +36,13 @@ enum Outside {
 
 /// Elements of `x: [N, C, spatial…]` at places `[N, M]` along each spatial axis, as weighted parts
 /// `[N, M, C]` whose sum is the sample.
-fn sample(cx: &mut Cx<'_, '_>, x: Value, places: &[Value], method: Method, outside: Outside) -> Step<Vec<Value>> {
+fn sample(
+    cx: &mut Cx<'_, '_>,
+    x: Value,
+    places: &[Value],
+    method: Method,
+    outside: Outside,
+) -> Step<Vec<Value>> {
     let shape = cx.shape(x);
     let n = places.len();
     let dtype = cx.dtype(x);
@@ -98,7 +104,8 @@ fn sample(cx: &mut Cx<'_, '_>, x: Value, places: &[Value], method: Method, outsi
     let mut parts = Vec::new();
     let combinations: usize = axes.iter().map(Vec::len).product();
     for mut which in 0..combinations {
-        let (mut index, mut weight, mut inside): (Option<Value>, Option<Value>, Option<Value>) = (None, None, None);
+        let (mut index, mut weight, mut inside): (Option<Value>, Option<Value>, Option<Value>) =
+            (None, None, None);
         for i in 0..n {
             let (at, w, ok) = axes[i][which % axes[i].len()];
             which /= axes[i].len();
@@ -188,20 +195,30 @@ pub(crate) fn cubic_weight(cx: &mut Cx<'_, '_>, distance: Value, a: f64) -> Step
 
 fn grid_sample(cx: &mut Cx<'_, '_>) -> Results {
     let (x, grid) = (cx.v(0)?, cx.v(1)?);
-    let n = cx.rank(x).checked_sub(2).filter(|n| *n > 0).ok_or_else(|| Refusal::new("expected a spatial axis"))?;
+    let n = cx
+        .rank(x)
+        .checked_sub(2)
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Refusal::new("expected a spatial axis"))?;
     ensure!(cx.rank(grid) == n + 2, "expected a grid of rank {}, got {}", n + 2, cx.rank(grid));
     let aligned = cx.flag("align_corners", false);
     let method = match cx.text("mode", "linear").as_str() {
         "linear" | "bilinear" => Method::Linear,
         "nearest" => Method::Nearest,
         "cubic" | "bicubic" => Method::Cubic,
-        other => return Err(Refusal::new(format!("expected `mode` linear, nearest or cubic, got `{other}`"))),
+        other => {
+            return Err(Refusal::new(format!("expected `mode` linear, nearest or cubic, got `{other}`")));
+        }
     };
     let outside = match cx.text("padding_mode", "zeros").as_str() {
         "zeros" => Outside::Zeros,
         "border" => Outside::Border,
         "reflection" => Outside::Reflection { aligned },
-        other => return Err(Refusal::new(format!("expected `padding_mode` zeros, border or reflection, got `{other}`"))),
+        other => {
+            return Err(Refusal::new(format!(
+                "expected `padding_mode` zeros, border or reflection, got `{other}`"
+            )));
+        }
     };
     let (shape, target) = (cx.shape(x), cx.shape(grid));
     let count: Dim = target[1..=n].iter().cloned().product();
@@ -235,7 +252,11 @@ fn grid_sample(cx: &mut Cx<'_, '_>) -> Results {
 fn affine_grid(cx: &mut Cx<'_, '_>) -> Results {
     let theta = cx.v(0)?;
     let size = cx.dims(1, Range::EXTENT)?;
-    let n = size.len().checked_sub(2).filter(|n| *n > 0).ok_or_else(|| Refusal::new("expected `size` of at least 3 extents"))?;
+    let n = size
+        .len()
+        .checked_sub(2)
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Refusal::new("expected `size` of at least 3 extents"))?;
     let spatial = size[2..].to_vec();
     let dtype = cx.dtype(theta);
     let aligned = cx.flag("align_corners", false);
@@ -274,7 +295,8 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
     let ratio = cx.int("sampling_ratio", 0);
     ensure!(height > 0 && width > 0, "expected a positive output size, got {height}x{width}");
     if ratio <= 0 {
-        return Err(Refusal::new("expected a fixed number of samples, got `sampling_ratio` 0").nearest("a positive `sampling_ratio`"));
+        return Err(Refusal::new("expected a fixed number of samples, got `sampling_ratio` 0")
+            .nearest("a positive `sampling_ratio`"));
     }
     let scale = cx.float("spatial_scale", 1.0);
     let half = cx.opset >= 16 && cx.text("coordinate_transformation_mode", "half_pixel") == "half_pixel";
@@ -289,7 +311,8 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
     let total_rows = height * ratio;
     let total_columns = width * ratio;
     let mut axes = Vec::new();
-    for (start, end, bins, samples, axis) in [(1, 3, height, total_rows, 2), (0, 2, width, total_columns, 3)] {
+    for (start, end, bins, samples, axis) in [(1, 3, height, total_rows, 2), (0, 2, width, total_columns, 3)]
+    {
         let (a, b) = (edge(cx, start)?, edge(cx, end)?);
         let mut size = cx.sub(b, a)?;
         if !half {
@@ -332,7 +355,8 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
     let channels = cx.extent(x, 1);
     let binned = [count, Dim::from(height), Dim::from(ratio), Dim::from(width), Dim::from(ratio), channels];
     let kept = cx.reshape(kept, &binned)?;
-    let y = if max { cx.reduce(Op::ReduceMax, kept, &[2, 4], false)? } else { cx.mean(kept, &[2, 4], false)? };
+    let y =
+        if max { cx.reduce(Op::ReduceMax, kept, &[2, 4], false)? } else { cx.mean(kept, &[2, 4], false)? };
     let y = cx.transpose(y, &[0, 3, 1, 2])?;
     cx.one(y)
 }
@@ -353,7 +377,8 @@ pub(crate) fn deform_conv(cx: &mut Cx<'_, '_>) -> Results {
     let images = &shape[0] * &g;
     let each = shape[1].floor_div(&g);
     let parts = cx.reshape(x, &[images.clone(), each.clone(), shape[2].clone(), shape[3].clone()])?;
-    let offset = cx.reshape(offset, &[images.clone(), Dim::from(taps), Dim::from(2i64), oh.clone(), ow.clone()])?;
+    let offset =
+        cx.reshape(offset, &[images.clone(), Dim::from(taps), Dim::from(2i64), oh.clone(), ow.clone()])?;
     let mut places = Vec::new();
     for axis in 0..2 {
         let moved = cx.pick(offset, 2, &Dim::from(axis))?;
@@ -402,7 +427,10 @@ fn col2im(cx: &mut Cx<'_, '_>) -> Results {
     let image = cx.const_ints(1, "image_shape")?;
     let block = cx.const_ints(2, "block_shape")?;
     let n = image.len();
-    ensure!(block.len() == n && n > 0 && cx.rank(x) == 3, "expected shapes of one rank and columns of rank 3");
+    ensure!(
+        block.len() == n && n > 0 && cx.rank(x) == 3,
+        "expected shapes of one rank and columns of rank 3"
+    );
     ensure!(block.iter().chain(&image).all(|v| (1..1 << 31).contains(v)), "expected positive shapes");
     let (strides, dilations) = (cx.positive("strides", n)?, cx.positive("dilations", n)?);
     let pads = cx.ints("pads").map_or(vec![0; 2 * n], <[i64]>::to_vec);
@@ -411,7 +439,8 @@ fn col2im(cx: &mut Cx<'_, '_>) -> Results {
     let taps: i64 = block.iter().product();
     let channels = shape[1].floor_div(&Dim::from(taps));
     let padded: Vec<i64> = (0..n).map(|i| image[i] + pads[i] + pads[n + i]).collect();
-    let counts: Vec<i64> = (0..n).map(|i| (padded[i] - dilations[i] * (block[i] - 1) - 1).div_euclid(strides[i]) + 1).collect();
+    let counts: Vec<i64> =
+        (0..n).map(|i| (padded[i] - dilations[i] * (block[i] - 1) - 1).div_euclid(strides[i]) + 1).collect();
     ensure!(counts.iter().all(|c| *c > 0), "expected windows that fit the image");
     // Where each element of each window lies in the padded image: [block…, counts…].
     let mut extents: Vec<Dim> = block.iter().chain(&counts).map(|v| Dim::from(*v)).collect();

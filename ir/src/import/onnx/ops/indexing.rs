@@ -27,7 +27,8 @@ fn gather(cx: &mut Cx<'_, '_>) -> Results {
     let axis = cx.axis("axis", 0, cx.rank(x))?;
     let extent = cx.extent(x, axis);
     // One known index is a slice.
-    if let Some(at) = cx.held(1)?.elements().filter(|e| e.len() == 1 && cx.rank(indices) == 0).map(|e| e[0].clone())
+    if let Some(at) =
+        cx.held(1)?.elements().filter(|e| e.len() == 1 && cx.rank(indices) == 0).map(|e| e[0].clone())
         && let Some(c) = at.as_const()
         && extent.as_const().is_none_or(|n| (-n..n).contains(&c))
     {
@@ -55,7 +56,11 @@ fn coordinates(cx: &mut Cx<'_, '_>, x: Value, indices: Value, batch: usize) -> S
     ensure!(rank >= 1, "expected indices of rank at least 1");
     let depth = cx.fixed(indices, rank - 1)?;
     let shape = cx.shape(x);
-    ensure!(batch + depth <= shape.rank(), "expected coordinates of at most {} axes, got {depth}", shape.rank());
+    ensure!(
+        batch + depth <= shape.rank(),
+        "expected coordinates of at most {} axes, got {depth}",
+        shape.rank()
+    );
     let zero = cx.like(indices, 0.0)?;
     let negative = cx.bin(S::Lt, indices, zero)?;
     let extents = cx.dims_value(&shape[batch..batch + depth])?;
@@ -79,7 +84,11 @@ fn scatter_elements(cx: &mut Cx<'_, '_>) -> Results {
     let extent = cx.extent(x, axis);
     let indices = cx.from_start(indices, &extent)?;
     let reduce = cx.text("reduction", "none");
-    let y = cx.node(Op::ScatterElements, &[x, indices, updates], [Attr::Int(axis as i64), reduce.as_str().into()])?;
+    let y = cx.node(
+        Op::ScatterElements,
+        &[x, indices, updates],
+        [Attr::Int(axis as i64), reduce.as_str().into()],
+    )?;
     cx.one(y)
 }
 
@@ -171,6 +180,7 @@ fn nms(cx: &mut Cx<'_, '_>) -> Results {
     let least = scalar(cx, 4, dtype, f64::NEG_INFINITY)?;
     let count = cx.fresh(Range::EXTENT);
     let centered = cx.int("center_point_box", 0) != 0;
-    let y = cx.node(Op::Nms, &[boxes, scores, limit, overlap, least], [Attr::Bool(centered), count.into()])?;
+    let y =
+        cx.node(Op::Nms, &[boxes, scores, limit, overlap, least], [Attr::Bool(centered), count.into()])?;
     cx.one(y)
 }

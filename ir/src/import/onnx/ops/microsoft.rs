@@ -36,9 +36,8 @@ pub(crate) const RULES: &[(&str, i64, Rule)] = &[
 ];
 
 /// Rules of the default domain that some exporters wrote before the standard had them.
-pub(crate) const DEFAULT_DOMAIN: &[(&str, i64, Rule)] = &[
-    ("SimplifiedLayerNormalization", 1, simplified_layer_norm),
-];
+pub(crate) const DEFAULT_DOMAIN: &[(&str, i64, Rule)] =
+    &[("SimplifiedLayerNormalization", 1, simplified_layer_norm)];
 
 fn gelu(cx: &mut Cx<'_, '_>, op: S, bias: Option<usize>) -> Results {
     let mut x = cx.v(0)?;
@@ -198,7 +197,12 @@ fn integer_mask(cx: &mut Cx<'_, '_>, mask: Value, columns: &Dim) -> Step {
     cx.is(S::Ne, mask, 0.0)
 }
 
-fn masked_bias(cx: &mut Cx<'_, '_>, mask: Option<Value>, bias: Option<Value>, dtype: DType) -> Step<Option<Value>> {
+fn masked_bias(
+    cx: &mut Cx<'_, '_>,
+    mask: Option<Value>,
+    bias: Option<Value>,
+    dtype: DType,
+) -> Step<Option<Value>> {
     let (Some(m), Some(b)) = (mask, bias) else { return Ok(mask.or(bias)) };
     let never = cx.number(dtype, f64::NEG_INFINITY)?;
     cx.select(m, b, never).map(Some)
@@ -244,7 +248,8 @@ fn attention(cx: &mut Cx<'_, '_>) -> Results {
 fn multi_head_attention(cx: &mut Cx<'_, '_>) -> Results {
     let heads = cx.int("num_heads", 0);
     if !cx.has(1) || !cx.has(2) {
-        return Err(Refusal::new("expected separate keys and values, got packed ones").nearest("query, key and value of rank 3"));
+        return Err(Refusal::new("expected separate keys and values, got packed ones")
+            .nearest("query, key and value of rank 3"));
     }
     let (mut q, mut k, mut v) = (cx.v(0)?, cx.v(1)?, cx.v(2)?);
     let dtype = cx.dtype(q);
@@ -426,7 +431,8 @@ fn qlinear_unary(cx: &mut Cx<'_, '_>, name: &str) -> Results {
 fn qlinear_concat(cx: &mut Cx<'_, '_>) -> Results {
     let dtype = cx.held(1)?.ty.dtype;
     let count = cx.inputs.len().saturating_sub(2) / 3;
-    let parts = (0..count).map(|i| real(cx, 2 + 3 * i, 3 + 3 * i, 4 + 3 * i)).collect::<Step<Vec<Value>>>()?;
+    let parts =
+        (0..count).map(|i| real(cx, 2 + 3 * i, 3 + 3 * i, 4 + 3 * i)).collect::<Step<Vec<Value>>>()?;
     let first = *parts.first().ok_or_else(|| Refusal::new("expected at least one part"))?;
     let axis = cx.axis("axis", 1, cx.rank(first))?;
     let y = cx.concat(&parts, axis)?;

@@ -57,7 +57,8 @@ fn reshape(cx: &mut Cx<'_, '_>) -> Results {
         }
     }
     if let Some(hole) = result.iter().position(|d| d.is(-1)) {
-        let rest: Dim = result.iter().enumerate().filter(|(i, _)| *i != hole).map(|(_, d)| d.clone()).product();
+        let rest: Dim =
+            result.iter().enumerate().filter(|(i, _)| *i != hole).map(|(_, d)| d.clone()).product();
         ensure!(!rest.is(0), "expected an extent that follows from others that are not 0, got {target:?}");
         let all = shape.elements();
         let whole = all.exact_div(&rest).unwrap_or_else(|| all.floor_div(&rest));
@@ -158,7 +159,9 @@ fn expand_to(cx: &mut Cx<'_, '_>, x: Value, target: &[Dim]) -> Step {
             _ if cx.g().ranges.equal(&a, &b) => a,
             (Some(_), None) => a,
             (None, Some(_)) => b,
-            (Some(p), Some(q)) => return Err(Refusal::new(format!("expected extents that are equal or 1, got {p} and {q}"))),
+            (Some(p), Some(q)) => {
+                return Err(Refusal::new(format!("expected extents that are equal or 1, got {p} and {q}")));
+            }
             (None, None) => a.maximum(&b),
         });
     }
@@ -275,7 +278,8 @@ fn slice(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
     let shape = cx.shape(x);
     let rank = shape.rank();
-    let numbers = |name: &str| -> Option<Vec<Dim>> { Some(cx.ints(name)?.iter().map(|v| Dim::from(*v)).collect()) };
+    let numbers =
+        |name: &str| -> Option<Vec<Dim>> { Some(cx.ints(name)?.iter().map(|v| Dim::from(*v)).collect()) };
     let (starts, ends, axes, steps) = if cx.opset < 10 {
         let missing = || Refusal::new("expected `starts` and `ends`");
         let (starts, ends) = (numbers("starts").ok_or_else(missing)?, numbers("ends").ok_or_else(missing)?);
@@ -292,7 +296,8 @@ fn slice(cx: &mut Cx<'_, '_>) -> Results {
     };
     let axes = cx.axes_of(&axes.unwrap_or_else(|| (0..count as i64).collect()), rank)?;
     let steps = steps.unwrap_or_else(|| vec![1; count]);
-    let paired = axes.len() == count && steps.len() == count && ends.as_ref().is_none_or(|e| e.len() == count);
+    let paired =
+        axes.len() == count && steps.len() == count && ends.as_ref().is_none_or(|e| e.len() == count);
     ensure!(paired, "expected {count} entries of `ends`, `axes` and `steps`");
     let (mut all_starts, mut all_sizes) = (vec![Dim::ZERO; rank], shape.to_vec());
     let mut all_steps: Ints = (0..rank).map(|_| 1).collect();
@@ -474,7 +479,11 @@ fn pad_by_index(cx: &mut Cx<'_, '_>, x: Value, lo: &[Dim], hi: &[Dim], mode: &st
                 let index = cx.bin(S::Min, phase, mirrored)?;
                 cx.bin(S::Min, index, last)?
             }
-            other => return Err(Refusal::new(format!("expected `mode` constant, edge, reflect or wrap, got `{other}`"))),
+            other => {
+                return Err(Refusal::new(format!(
+                    "expected `mode` constant, edge, reflect or wrap, got `{other}`"
+                )));
+            }
         };
         y = cx.gather(y, index, axis)?;
     }
@@ -490,9 +499,29 @@ fn depth_to_space(cx: &mut Cx<'_, '_>) -> Results {
     let block = Dim::from(b);
     let depth = shape[1].floor_div(&Dim::from(b.saturating_mul(b)));
     let (split, perm): (Vec<Dim>, _) = if cx.text("mode", "DCR") == "CRD" {
-        (vec![shape[0].clone(), depth.clone(), block.clone(), block.clone(), shape[2].clone(), shape[3].clone()], [0, 1, 4, 2, 5, 3])
+        (
+            vec![
+                shape[0].clone(),
+                depth.clone(),
+                block.clone(),
+                block.clone(),
+                shape[2].clone(),
+                shape[3].clone(),
+            ],
+            [0, 1, 4, 2, 5, 3],
+        )
     } else {
-        (vec![shape[0].clone(), block.clone(), block.clone(), depth.clone(), shape[2].clone(), shape[3].clone()], [0, 3, 4, 1, 5, 2])
+        (
+            vec![
+                shape[0].clone(),
+                block.clone(),
+                block.clone(),
+                depth.clone(),
+                shape[2].clone(),
+                shape[3].clone(),
+            ],
+            [0, 3, 4, 1, 5, 2],
+        )
     };
     let x = cx.reshape(x, &split)?;
     let x = cx.transpose(x, &perm)?;
@@ -556,7 +585,13 @@ fn reverse_sequence(cx: &mut Cx<'_, '_>) -> Results {
 }
 
 /// The start of each sequence reversed, up to its length.
-pub(crate) fn reverse_within(cx: &mut Cx<'_, '_>, x: Value, lengths: Value, time: usize, batch: usize) -> Step {
+pub(crate) fn reverse_within(
+    cx: &mut Cx<'_, '_>,
+    x: Value,
+    lengths: Value,
+    time: usize,
+    batch: usize,
+) -> Step {
     let shape = cx.shape(x);
     let steps = cx.iota(&shape, time, DType::I64)?;
     let lengths = cx.cast(lengths, DType::I64)?;

@@ -275,7 +275,12 @@ fn lp_norm(cx: &mut Cx<'_, '_>) -> Results {
 fn loss(cx: &mut Cx<'_, '_>, from_scores: bool) -> Results {
     let (x, target) = (cx.v(0)?, cx.v(1)?);
     let rank = cx.rank(x);
-    ensure!(rank >= 2 && cx.rank(target) + 1 == rank, "expected [N, C, …] and [N, …], got {} and {}", cx.ty(x), cx.ty(target));
+    ensure!(
+        rank >= 2 && cx.rank(target) + 1 == rank,
+        "expected [N, C, …] and [N, …], got {} and {}",
+        cx.ty(x),
+        cx.ty(target)
+    );
     let logs = if from_scores { cx.node(Op::LogSoftmax, &[x], [Attr::Int(1)])? } else { x };
     let target = cx.cast(target, DType::I64)?;
     let ignored = match cx.attr("ignore_index").map(|a| a.i) {

@@ -15,12 +15,14 @@ pub(crate) const RULES: &[(&str, i64, Rule)] = &[
     ("MaxUnpool", 9, max_unpool),
     ("GlobalAveragePool", 1, |c| global(c, |c, x, a| c.mean(x, a, true))),
     ("GlobalMaxPool", 1, |c| global(c, |c, x, a| c.reduce(Op::ReduceMax, x, a, true))),
-    ("GlobalLpPool", 1, |c| global(c, |c, x, a| {
-        let p = c.float("p", 2.0).max(c.int("p", 2) as f64);
-        let powers = power(c, x, p)?;
-        let sum = c.sum(powers, a, true)?;
-        c.with(S::Pow, sum, 1.0 / p)
-    })),
+    ("GlobalLpPool", 1, |c| {
+        global(c, |c, x, a| {
+            let p = c.float("p", 2.0).max(c.int("p", 2) as f64);
+            let powers = power(c, x, p)?;
+            let sum = c.sum(powers, a, true)?;
+            c.with(S::Pow, sum, 1.0 / p)
+        })
+    }),
 ];
 
 fn global(cx: &mut Cx<'_, '_>, f: fn(&mut Cx<'_, '_>, Value, &[usize]) -> Step) -> Results {
@@ -43,9 +45,19 @@ fn attrs(window: &Window) -> [Attr; 5] {
 /// The window of a pooling. Rounding the number of windows up lets the last ones hang over the end, which is
 /// padding on that side; windows that would start in it are left out.
 fn pool_window(cx: &Cx<'_, '_>, x: Value) -> Step<(Window, Vec<i64>)> {
-    let size = cx.ints("kernel_shape").ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?.to_vec();
-    ensure!(size.len() + 2 <= cx.rank(x), "expected at most {} entries of `kernel_shape`", cx.rank(x).saturating_sub(2));
-    ensure!(size.iter().all(|s| (1..1 << 31).contains(s)), "expected a positive `kernel_shape`, got {size:?}");
+    let size = cx
+        .ints("kernel_shape")
+        .ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?
+        .to_vec();
+    ensure!(
+        size.len() + 2 <= cx.rank(x),
+        "expected at most {} entries of `kernel_shape`",
+        cx.rank(x).saturating_sub(2)
+    );
+    ensure!(
+        size.iter().all(|s| (1..1 << 31).contains(s)),
+        "expected a positive `kernel_shape`, got {size:?}"
+    );
     let n = size.len();
     let mut window = cx.window(x, size)?;
     ensure!(window.lo.iter().chain(&window.hi).all(|p| *p >= 0), "expected pads that are not negative");
@@ -136,7 +148,13 @@ fn average_pool(cx: &mut Cx<'_, '_>) -> Results {
     extents.extend(cx.shape(x)[rank - n..].iter().cloned());
     let one = cx.like(x, 1.0)?;
     let mut ones = cx.broadcast(one, &extents)?;
-    let mut inner = Window { size: window.size.clone(), strides: window.strides.clone(), dilations: window.dilations.clone(), lo: window.lo.clone(), hi: window.hi.clone() };
+    let mut inner = Window {
+        size: window.size.clone(),
+        strides: window.strides.clone(),
+        dilations: window.dilations.clone(),
+        lo: window.lo.clone(),
+        hi: window.hi.clone(),
+    };
     if counted {
         let (mut lo, mut hi) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
         for i in 0..n {
@@ -165,7 +183,10 @@ fn lp_pool(cx: &mut Cx<'_, '_>) -> Results {
 fn max_unpool(cx: &mut Cx<'_, '_>) -> Results {
     let (x, indices) = (cx.v(0)?, cx.v(1)?);
     let shape = cx.shape(x);
-    let size = cx.ints("kernel_shape").ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?.to_vec();
+    let size = cx
+        .ints("kernel_shape")
+        .ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?
+        .to_vec();
     let n = size.len();
     ensure!(n + 2 == shape.rank(), "expected {} entries of `kernel_shape`, got {n}", shape.rank() - 2);
     let window = cx.window(x, size)?;

@@ -124,7 +124,13 @@ fn conv_integer(cx: &mut Cx<'_, '_>) -> Results {
     cx.one(y)
 }
 
-fn integer_convolution(cx: &mut Cx<'_, '_>, x: usize, w: usize, zx: Option<Value>, zw: Option<Value>) -> Step {
+fn integer_convolution(
+    cx: &mut Cx<'_, '_>,
+    x: usize,
+    w: usize,
+    zx: Option<Value>,
+    zw: Option<Value>,
+) -> Step {
     let (x, w) = (cx.v(x)?, cx.v(w)?);
     let rank = cx.rank(w);
     ensure!(rank >= 3 && cx.rank(x) == rank, "expected one rank of at least 3");
@@ -155,7 +161,8 @@ fn requantized(cx: &mut Cx<'_, '_>, sums: Value, scales: [Value; 3], zero: Value
     let zero = if cx.rank(zero) == 1 && cx.extent(zero, 0).is(1) { cx.reshape(zero, &[])? } else { zero };
     let zero = if cx.rank(zero) == 1 { cx.along(zero, axis, rank)? } else { zero };
     let zero = cx.broadcast(zero, &shape)?;
-    let (scale, zero) = (cx.laid_out(factors[2], product, axis as i64, 0)?, cx.laid_out(zero, product, axis as i64, 0)?);
+    let (scale, zero) =
+        (cx.laid_out(factors[2], product, axis as i64, 0)?, cx.laid_out(zero, product, axis as i64, 0)?);
     cx.node(Op::Quantize, &[product, scale, zero], [dtype.into()])
 }
 

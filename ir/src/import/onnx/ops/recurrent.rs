@@ -65,7 +65,11 @@ fn layer(cx: &mut Cx<'_, '_>, kind: Kind) -> Results {
         "forward" => vec![false],
         "reverse" => vec![true],
         "bidirectional" => vec![false, true],
-        other => return Err(Refusal::new(format!("expected `direction` forward, reverse or bidirectional, got `{other}`"))),
+        other => {
+            return Err(Refusal::new(format!(
+                "expected `direction` forward, reverse or bidirectional, got `{other}`"
+            )));
+        }
     };
     let (bias, lengths) = (cx.opt(3)?, cx.opt(4)?);
     let names = activations(cx, kind, directions.len())?;
@@ -140,12 +144,27 @@ fn activations(cx: &Cx<'_, '_>, kind: Kind, directions: usize) -> Step<Vec<Vec<A
     );
     let mut alphas = cx.floats("activation_alpha").unwrap_or_default().iter();
     let mut betas = cx.floats("activation_beta").unwrap_or_default().iter();
-    let canonical = ["Relu", "Tanh", "Sigmoid", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Softplus"];
+    let canonical = [
+        "Relu",
+        "Tanh",
+        "Sigmoid",
+        "Affine",
+        "LeakyRelu",
+        "ThresholdedRelu",
+        "ScaledTanh",
+        "HardSigmoid",
+        "Elu",
+        "Softsign",
+        "Softplus",
+    ];
     let dealt: Vec<Activation> = names
         .iter()
         .map(|name| {
             let name = canonical.iter().find(|c| c.eq_ignore_ascii_case(name)).map_or(name.as_str(), |c| *c);
-            let takes_alpha = matches!(name, "Affine" | "LeakyRelu" | "ThresholdedRelu" | "ScaledTanh" | "HardSigmoid" | "Elu");
+            let takes_alpha = matches!(
+                name,
+                "Affine" | "LeakyRelu" | "ThresholdedRelu" | "ScaledTanh" | "HardSigmoid" | "Elu"
+            );
             let takes_beta = matches!(name, "Affine" | "ScaledTanh" | "HardSigmoid");
             let alpha = if takes_alpha { alphas.next().map(|v| f64::from(*v)) } else { None };
             let beta = if takes_beta { betas.next().map(|v| f64::from(*v)) } else { None };

@@ -87,8 +87,10 @@ fn scaled(extent: &Dim, scale: f64) -> Step<Dim> {
             return Ok((extent * &Dim::from(times.round() as i64)).floor_div(&Dim::from(divisor)));
         }
     }
-    Err(Refusal::new(format!("expected a scale that is a ratio of small numbers for the extent {extent}, got {scale}"))
-        .nearest("`sizes`, or this extent bound to a number"))
+    Err(Refusal::new(format!(
+        "expected a scale that is a ratio of small numbers for the extent {extent}, got {scale}"
+    ))
+    .nearest("`sizes`, or this extent bound to a number"))
 }
 
 fn resize(cx: &mut Cx<'_, '_>) -> Results {
@@ -112,7 +114,8 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
         Some(axes) => cx.axes_of(axes, rank)?,
         None => (0..rank).collect(),
     };
-    let empty = |cx: &Cx<'_, '_>, i: usize| !cx.has(i) || cx.held(i).is_ok_and(|h| h.ty.shape.elements().is(0));
+    let empty =
+        |cx: &Cx<'_, '_>, i: usize| !cx.has(i) || cx.held(i).is_ok_and(|h| h.ty.shape.elements().is(0));
     let mut plan = if !empty(cx, 2) {
         let scales = cx.const_floats(2, "scales")?;
         by_scales(cx, x, &axes, &scales)?
@@ -123,7 +126,12 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
     };
     if modes.coordinates == "tf_crop_and_resize" {
         let roi = cx.const_floats(1, "roi")?;
-        ensure!(roi.len() == 2 * axes.len(), "expected {} entries of `roi`, got {}", 2 * axes.len(), roi.len());
+        ensure!(
+            roi.len() == 2 * axes.len(),
+            "expected {} entries of `roi`, got {}",
+            2 * axes.len(),
+            roi.len()
+        );
         for (i, axis) in plan.iter_mut().enumerate() {
             axis.roi = (roi[i], roi[axes.len() + i]);
         }
@@ -138,7 +146,11 @@ fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Ve
     if policy == "stretch" {
         let axis = |(axis, size): (&usize, &Dim)| {
             let input = cx.extent(x, *axis);
-            let ratio = input.as_const().zip(size.as_const()).filter(|(n, _)| *n > 0).map(|(n, m)| m as f64 / n as f64);
+            let ratio = input
+                .as_const()
+                .zip(size.as_const())
+                .filter(|(n, _)| *n > 0)
+                .map(|(n, m)| m as f64 / n as f64);
             Axis { axis: *axis, input, output: size.clone(), scale: ratio, roi: (0.0, 1.0) }
         };
         return Ok(axes.iter().zip(sizes).map(axis).collect());
@@ -151,7 +163,9 @@ fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Ve
     let scale = match policy.as_str() {
         "not_larger" => ratios.iter().copied().fold(f64::INFINITY, f64::min),
         "not_smaller" => ratios.iter().copied().fold(0.0, f64::max),
-        other => return Err(Refusal::new(format!("expected a known `keep_aspect_ratio_policy`, got `{other}`"))),
+        other => {
+            return Err(Refusal::new(format!("expected a known `keep_aspect_ratio_policy`, got `{other}`")));
+        }
     };
     axes.iter()
         .map(|axis| {
@@ -257,7 +271,9 @@ fn places(cx: &mut Cx<'_, '_>, axis: &Axis, modes: &Modes) -> Step {
             let first = cx.with(S::Mul, last, start)?;
             cx.add(place, first)
         }
-        other => Err(Refusal::new(format!("expected a known `coordinate_transformation_mode`, got `{other}`"))),
+        other => {
+            Err(Refusal::new(format!("expected a known `coordinate_transformation_mode`, got `{other}`")))
+        }
     }
 }
 
@@ -289,12 +305,14 @@ fn weighted(cx: &mut Cx<'_, '_>, x: Value, place: Value, axis: &Axis, modes: &Mo
     let linear = match modes.mode.as_str() {
         "linear" | "bilinear" => true,
         "cubic" => false,
-        other => return Err(Refusal::new(format!("expected `mode` nearest, linear or cubic, got `{other}`"))),
+        other => {
+            return Err(Refusal::new(format!("expected `mode` nearest, linear or cubic, got `{other}`")));
+        }
     };
     // Shrinking with antialiasing widens the kernel.
     let shrink = match (modes.antialias, axis.scale) {
         (true, Some(scale)) => scale.min(1.0),
-        (true, None) => return Err(Refusal::new("expected a fixed scale for antialiasing").nearest("extents bound to numbers")),
+        (true, None) => return Err(Refusal::not_constant("sizes")),
         (false, _) => 1.0,
     };
     let radius = if linear { 1.0 } else { 2.0 };

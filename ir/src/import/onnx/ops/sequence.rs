@@ -35,9 +35,10 @@ fn items(cx: &Cx<'_, '_>, index: usize) -> Step<Vec<Item>> {
 fn position(cx: &Cx<'_, '_>, index: usize, length: usize) -> Step<usize> {
     let at = cx.const_ints(index, "position")?.first().copied().unwrap_or(0);
     let from_start = if at < 0 { at.saturating_add(length as i64) } else { at };
-    usize::try_from(from_start).ok().filter(|p| *p <= length).ok_or_else(|| {
-        Refusal::new(format!("expected a position in a sequence of {length}, got {at}"))
-    })
+    usize::try_from(from_start)
+        .ok()
+        .filter(|p| *p <= length)
+        .ok_or_else(|| Refusal::new(format!("expected a position in a sequence of {length}, got {at}")))
 }
 
 fn construct(cx: &mut Cx<'_, '_>) -> Results {
@@ -64,7 +65,9 @@ fn erase(cx: &mut Cx<'_, '_>) -> Results {
 fn at(cx: &mut Cx<'_, '_>) -> Results {
     let all = items(cx, 0)?;
     let at = position(cx, 1, all.len())?;
-    let item = all.get(at).ok_or_else(|| Refusal::new(format!("expected a position below {}, got {at}", all.len())))?;
+    let item = all
+        .get(at)
+        .ok_or_else(|| Refusal::new(format!("expected a position below {}, got {at}", all.len())))?;
     Ok(vec![item.clone()])
 }
 

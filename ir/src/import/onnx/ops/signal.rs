@@ -24,7 +24,11 @@ const MOST_POINTS: usize = 1 << 13;
 /// A sum of cosines over the window.
 fn window(cx: &mut Cx<'_, '_>, factors: &[f64]) -> Results {
     let dtype = cx.dtype_attr("output_datatype")?.unwrap_or(DType::F32);
-    let size = cx.dims(0, crate::dim::Range::EXTENT)?.first().cloned().ok_or_else(|| Refusal::new("expected a `size`"))?;
+    let size = cx
+        .dims(0, crate::dim::Range::EXTENT)?
+        .first()
+        .cloned()
+        .ok_or_else(|| Refusal::new("expected a `size`"))?;
     let wide = DType::F64;
     let steps = cx.range(&size, wide)?;
     let period = if cx.flag("periodic", true) { size.clone() } else { &size - &Dim::ONE };
@@ -48,7 +52,11 @@ fn waves(cx: &mut Cx<'_, '_>, dtype: DType, rows: usize, columns: usize, n: usiz
     ensure!(n > 0, "expected a positive length");
     let wave = |f: fn(f64) -> f64| {
         let all = (0..rows).flat_map(|r| (0..columns).map(move |c| (r * c) % n));
-        Tensor::from_f64_iter(dtype, &[rows, columns], all.map(|p| f(std::f64::consts::TAU * p as f64 / n as f64)))
+        Tensor::from_f64_iter(
+            dtype,
+            &[rows, columns],
+            all.map(|p| f(std::f64::consts::TAU * p as f64 / n as f64)),
+        )
     };
     let (cosines, sines) = (wave(f64::cos)?, wave(f64::sin)?);
     Ok((cx.g().constant(cosines)?, cx.g().constant(sines)?))
@@ -140,7 +148,10 @@ fn stft(cx: &mut Cx<'_, '_>) -> Results {
         let window = cx.v(2)?;
         cx.fixed(window, 0)? as i64
     };
-    ensure!(step > 0 && frame > 0 && frame <= length, "expected a positive step and a frame of at most {length}, got {step} and {frame}");
+    ensure!(
+        step > 0 && frame > 0 && frame <= length,
+        "expected a positive step and a frame of at most {length}, got {step} and {frame}"
+    );
     let x = if shape.rank() == 2 { cx.unsqueeze(x, &[2])? } else { x };
     let frames = (length - frame) / step + 1;
     let plane = [Dim::from(frames), Dim::from(frame)];
@@ -165,7 +176,10 @@ fn mel_weights(cx: &mut Cx<'_, '_>) -> Results {
     let length = number(cx, 1, "dft_length")? as usize;
     let rate = number(cx, 2, "sample_rate")?;
     let (low, high) = (number(cx, 3, "lower_edge_hertz")?, number(cx, 4, "upper_edge_hertz")?);
-    ensure!(bins <= MOST_POINTS && length <= MOST_POINTS && rate > 0.0, "expected at most {MOST_POINTS} bins and a positive rate");
+    ensure!(
+        bins <= MOST_POINTS && length <= MOST_POINTS && rate > 0.0,
+        "expected at most {MOST_POINTS} bins and a positive rate"
+    );
     let dtype = cx.dtype_attr("output_datatype")?.unwrap_or(DType::F32);
     let rows = length / 2 + 1;
     let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
@@ -176,7 +190,9 @@ fn mel_weights(cx: &mut Cx<'_, '_>) -> Results {
     };
     let mut weights = vec![0.0; rows * bins];
     let mut set = |row: i64, column: usize, value: f64| {
-        if let Some(slot) = usize::try_from(row).ok().filter(|r| *r < rows).and_then(|r| weights.get_mut(r * bins + column)) {
+        if let Some(slot) =
+            usize::try_from(row).ok().filter(|r| *r < rows).and_then(|r| weights.get_mut(r * bins + column))
+        {
             *slot = value;
         }
     };

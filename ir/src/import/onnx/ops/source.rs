@@ -41,7 +41,8 @@ fn constant(cx: &mut Cx<'_, '_>) -> Results {
     } else if let Some(list) = cx.ints("value_ints") {
         Tensor::from_slice(&[list.len()], list)?
     } else {
-        return Err(Refusal::new("expected a numeric `value`").nearest("value, value_float(s), value_int(s) or sparse_value"));
+        return Err(Refusal::new("expected a numeric `value`")
+            .nearest("value, value_float(s), value_int(s) or sparse_value"));
     };
     Ok(vec![Item::Tensor(Held::constant(tensor))])
 }
