@@ -233,7 +233,7 @@ impl Cx<'_, '_> {
     }
 
     /// Indices from either end as indices from the start.
-    pub(crate) fn from_start(&mut self, indices: Value, extent: &Dim) -> Step {
+    pub(crate) fn counted_from_start(&mut self, indices: Value, extent: &Dim) -> Step {
         if self.is_not_negative(indices) {
             return Ok(indices);
         }

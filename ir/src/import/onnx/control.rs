@@ -208,6 +208,9 @@ fn finish(cx: &mut Cx<'_, '_>, op: Op, operands: &[Value], attrs: Vec<Attr>, reg
     cx.many(&results)
 }
 
+/// What a loop's body takes, from iteration, carried values and extra ones.
+type Bind<'m, 'b> = dyn Fn(&mut Importer<'m>, Value, &[Value], &[Value]) -> Step<Vec<Item>> + 'b;
+
 /// A loop under construction: what it carries, what it sees besides, and how many values it stacks.
 struct LoopParts<'m, 'b> {
     trip: Value,
@@ -217,7 +220,7 @@ struct LoopParts<'m, 'b> {
     extra: Vec<(Value, TensorType)>,
     body: &'m GraphProto,
     /// What the body's inputs are, from iteration, carried values and extra ones.
-    bind: &'b dyn Fn(&mut Importer<'m>, Value, &[Value], &[Value]) -> Step<Vec<Item>>,
+    bind: &'b Bind<'m, 'b>,
     /// Whether the body's first output is the condition.
     conditional: bool,
     /// The number of iterations, if nothing can end the loop early.

@@ -34,6 +34,10 @@ enum Outside {
     },
 }
 
+/// One neighbour along an axis: its index, its weight unless that is one, and whether it is inside unless it
+/// always is.
+type Tap = (Value, Option<Value>, Option<Value>);
+
 /// Elements of `x: [N, C, spatial…]` at places `[N, M]` along each spatial axis, as weighted parts
 /// `[N, M, C]` whose sum is the sample.
 fn sample(
@@ -46,8 +50,7 @@ fn sample(
     let shape = cx.shape(x);
     let n = places.len();
     let dtype = cx.dtype(x);
-    // For each axis a list of (index, weight, inside).
-    let mut axes: Vec<Vec<(Value, Option<Value>, Option<Value>)>> = Vec::new();
+    let mut axes: Vec<Vec<Tap>> = Vec::new();
     for (i, place) in places.iter().enumerate() {
         let extent = &shape[2 + i];
         let place = match outside {
@@ -330,7 +333,7 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
     }
     let plane = [count.clone(), Dim::from(total_rows), Dim::from(total_columns)];
     let flat = [count.clone(), Dim::from(total_rows * total_columns)];
-    let mut spread = |cx: &mut Cx<'_, '_>, v: Value, axis: usize| {
+    let spread = |cx: &mut Cx<'_, '_>, v: Value, axis: usize| {
         let v = cx.unsqueeze(v, &[axis])?;
         let v = cx.broadcast(v, &plane)?;
         cx.reshape(v, &flat)

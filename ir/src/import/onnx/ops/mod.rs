@@ -15,6 +15,7 @@ pub(crate) mod reduction;
 pub(crate) mod resize;
 pub(crate) mod sequence;
 pub(crate) mod signal;
+pub(crate) mod slicing;
 pub(crate) mod source;
 
 use std::sync::LazyLock;
@@ -46,6 +47,7 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", resize::RULES),
     ("", sequence::RULES),
     ("", signal::RULES),
+    ("", slicing::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
     ("", super::control::RULES),

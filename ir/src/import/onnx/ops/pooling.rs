@@ -200,7 +200,10 @@ fn max_unpool(cx: &mut Cx<'_, '_>) -> Results {
     let zero = cx.like_zero(x)?;
     let flat = cx.broadcast(zero, std::slice::from_ref(&count))?;
     let elements = shape.elements();
-    let (rows, values) = (cx.reshape(indices, &[elements.clone()])?, cx.reshape(x, &[elements])?);
+    let (rows, values) = (
+        cx.reshape(indices, std::slice::from_ref(&elements))?,
+        cx.reshape(x, std::slice::from_ref(&elements))?,
+    );
     let y = cx.node(Op::ScatterElements, &[flat, rows, values], [Attr::Int(0), "none".into()])?;
     let mut y = cx.reshape(y, &inner)?;
     if target != inner {

@@ -1,6 +1,7 @@
 //! Reductions, arg-reductions and running sums.
 
 use super::super::context::{Cx, Results, Rule, Step};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::graph::{Attr, Op, Value};
 use crate::scalar::ScalarOp as S;
@@ -96,9 +97,25 @@ fn arg(cx: &mut Cx<'_, '_>, op: Op) -> Results {
 
 fn cumulative(cx: &mut Cx<'_, '_>, op: Op) -> Results {
     let x = cx.v(0)?;
-    let axis = cx.const_ints(1, "axis")?.first().copied().unwrap_or(0);
-    let axis = cx.axis_of(axis, cx.rank(x))?;
+    let rank = cx.rank(x);
     let (exclusive, reverse) = (cx.flag("exclusive", false), cx.flag("reverse", false));
-    let y = cx.node(op, &[x], [Attr::Int(axis as i64), Attr::Bool(exclusive), Attr::Bool(reverse)])?;
+    let along = |cx: &mut Cx<'_, '_>, axis: usize| {
+        cx.node(op, &[x], [Attr::Int(axis as i64), Attr::Bool(exclusive), Attr::Bool(reverse)])
+    };
+    if let Some(axis) = cx.held(1)?.elements().and_then(|e| e.first()?.as_const()) {
+        let axis = cx.axis_of(axis, rank)?;
+        let y = along(cx, axis)?;
+        return cx.one(y);
+    }
+    // An axis known only at run time chooses among the sums along each.
+    let axis = cx.v(1)?;
+    let axis = cx.reshape(axis, &[])?;
+    let axis = cx.counted_from_start(axis, &Dim::from(rank))?;
+    let mut y = x;
+    for candidate in 0..rank {
+        let chosen = cx.is(S::Eq, axis, candidate as f64)?;
+        let sums = along(cx, candidate)?;
+        y = cx.select(chosen, sums, y)?;
+    }
     cx.one(y)
 }

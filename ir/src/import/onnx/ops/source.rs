@@ -175,7 +175,7 @@ fn one_hot(cx: &mut Cx<'_, '_>) -> Results {
     };
     let depth = depth.first().cloned().ok_or_else(|| Refusal::new("expected a `depth`"))?;
     // Indices beyond either end are hot nowhere, negative ones count from the end.
-    let indices = cx.from_start(indices, &depth)?;
+    let indices = cx.counted_from_start(indices, &depth)?;
     let indices = cx.unsqueeze(indices, &[axis])?;
     let places = cx.range(&depth, DType::I64)?;
     let places = cx.along(places, axis, rank + 1)?;
