@@ -37,10 +37,13 @@ enum Datum {
     Absent,
 }
 
+type Files = Vec<Vec<u8>>;
+
 struct Case {
     name: String,
     model: PathBuf,
-    sets: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    /// Files of inputs and of outputs.
+    sets: Vec<(Files, Files)>,
 }
 
 fn main() {

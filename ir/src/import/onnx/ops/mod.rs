@@ -13,6 +13,7 @@ pub(crate) mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduction;
 pub(crate) mod resize;
+pub(crate) mod runtime_axes;
 pub(crate) mod sequence;
 pub(crate) mod signal;
 pub(crate) mod slicing;

@@ -1,6 +1,7 @@
 //! Operators that move elements: reshapes, slices, joins, paddings.
 
 use super::super::context::{Cx, Refusal, Results, Rule, Step, ensure};
+use super::runtime_axes::Mask;
 use crate::dim::{Dim, Range};
 use crate::dtype::DType;
 use crate::graph::{Op, Value};
@@ -101,6 +102,11 @@ fn flatten(cx: &mut Cx<'_, '_>) -> Results {
 fn squeeze(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
     let shape = cx.shape(x);
+    if cx.has(1) && cx.held(1)?.elements().is_none() {
+        let axes = cx.v(1)?;
+        let y = Mask::new(cx, axes, shape.rank())?.squeeze(cx, x)?;
+        return cx.one(y);
+    }
     let axes = match cx.axes_attr_or_input(1)? {
         Some(axes) => cx.axes_of(&axes, shape.rank())?,
         None => (0..shape.rank()).filter(|i| shape[*i].is(1)).collect(),
@@ -115,6 +121,12 @@ fn squeeze(cx: &mut Cx<'_, '_>) -> Results {
 
 fn unsqueeze(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
+    if cx.has(1) && cx.held(1)?.elements().is_none() {
+        let axes = cx.v(1)?;
+        let rank = cx.rank(x) + cx.fixed(axes, 0)?;
+        let y = Mask::new(cx, axes, rank)?.unsqueeze(cx, x)?;
+        return cx.one(y);
+    }
     let axes = cx.axes_attr_or_input(1)?.ok_or_else(|| Refusal::new("expected `axes`"))?;
     let axes = cx.axes_of(&axes, cx.rank(x) + axes.len())?;
     let y = cx.unsqueeze(x, &axes)?;

@@ -1,6 +1,7 @@
 //! Slices and splits, with ends that are numbers, expressions or known only when the graph runs.
 
 use super::super::context::{Cx, Refusal, Results, Rule, Step, ensure, sequence};
+use super::runtime_axes;
 use crate::dim::{Dim, Range};
 use crate::dtype::DType;
 use crate::graph::{Ints, Op, Value};
@@ -89,6 +90,11 @@ fn slice(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
     let shape = cx.shape(x);
     let rank = shape.rank();
+    let hidden = |i: usize| cx.opset >= 10 && cx.has(i) && cx.held(i).is_ok_and(|h| h.elements().is_none());
+    if hidden(3) || hidden(4) {
+        let y = runtime_axes::slice(cx, x)?;
+        return cx.one(y);
+    }
     let numbers =
         |name: &str| -> Option<Vec<Dim>> { Some(cx.ints(name)?.iter().map(|v| Dim::from(*v)).collect()) };
     let (starts, ends, axes, steps) = if cx.opset < 10 {
