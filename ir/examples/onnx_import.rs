@@ -1,4 +1,5 @@
-//! Imports ONNX models and prints how long that took and how much memory the process then held at most.
+//! Imports ONNX models and prints how long that took and what memory of its own the process then holds; with
+//! `--print` also the graphs.
 
 #![allow(clippy::print_stdout, reason = "the measurement is the product")]
 
@@ -8,14 +9,21 @@ use std::time::Instant;
 use tcc_ir::import::onnx;
 
 fn main() {
-    for path in std::env::args().skip(1) {
+    let (flags, paths): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    for path in paths {
         let before = Instant::now();
         let imported = onnx::import_file(Path::new(&path));
         let took = before.elapsed();
-        let peak = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let peak = peak.lines().find(|l| l.starts_with("RssAnon")).unwrap_or("").to_owned();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let held = status.lines().find(|l| l.starts_with("RssAnon")).unwrap_or("");
         match imported {
-            Ok(graph) => println!("{path}: {} nodes in {took:?}, {peak}", graph.node_count()),
+            Ok(graph) => {
+                println!("{path}: {} nodes in {took:?}, {held}", graph.node_count());
+                if flags.iter().any(|f| f == "--print") {
+                    println!("{graph}");
+                }
+            }
             Err(report) => println!("{report}"),
         }
     }

@@ -247,16 +247,23 @@ impl Cx<'_, '_> {
         self.select(negative, shifted, indices)
     }
 
-    fn is_not_negative(&mut self, indices: Value) -> bool {
-        let graph = self.g();
-        match graph.def_node(indices) {
-            Some(node) if node.op == Op::Const => match node.attr("value") {
-                Attr::Tensor(t) => t.len() <= 1 << 16 && t.iter_scalars().all(|s| s.to_f64() >= 0.0),
-                _ => false,
-            },
-            Some(node) => matches!(node.op, Op::Iota | Op::NonZero | Op::ArgMax | Op::ArgMin),
-            None => false,
+    /// Whether indices come, moved about at most, from constants or counts that are not negative.
+    fn is_not_negative(&self, indices: Value) -> bool {
+        let graph = &self.importer.graph;
+        let mut value = indices;
+        while let Some(node) = graph.def_node(value) {
+            match (node.op, node.operands.first()) {
+                (Op::Slice | Op::Reshape | Op::Transpose | Op::Broadcast | Op::Gather, Some(source)) => {
+                    value = *source;
+                }
+                (Op::Const, _) => {
+                    let Attr::Tensor(tensor) = node.attr("value") else { return false };
+                    return tensor.len() <= 1 << 16 && tensor.iter_scalars().all(|s| s.to_f64() >= 0.0);
+                }
+                (op, _) => return matches!(op, Op::Iota | Op::NonZero | Op::ArgMax | Op::ArgMin),
+            }
         }
+        false
     }
 
     /// `x` limited to the range of two numbers.

@@ -114,9 +114,16 @@ fn range(cx: &mut Cx<'_, '_>) -> Results {
             cx.bind(count, Range::EXTENT)?.remove(0)
         }
     };
-    let steps = cx.range(&count, dtype)?;
-    let scaled = cx.mul(steps, step)?;
-    let y = cx.add(scaled, start)?;
+    let number =
+        |cx: &Cx<'_, '_>, i: usize| cx.constant(i).filter(|t| t.len() == 1).map(|t| t.get_flat(0).to_f64());
+    let (from, by) = (number(cx, 0), number(cx, 2));
+    let mut y = cx.range(&count, dtype)?;
+    if by != Some(1.0) {
+        y = cx.mul(y, step)?;
+    }
+    if from != Some(0.0) {
+        y = cx.add(y, start)?;
+    }
     cx.one(y)
 }
 
