@@ -1,6 +1,6 @@
 //! Shorthand that rules are written in: the graph's own shorthand with refusals as errors, and broadcasting.
 
-use super::context::{Cx, Refusal, Step};
+use super::context::{Cx, Refusal, Step, ensure};
 use super::values::Held;
 use crate::dim::Dim;
 use crate::dtype::DType;
@@ -109,7 +109,9 @@ impl Cx<'_, '_> {
 
     /// An axis moved to another place.
     pub(crate) fn move_axis(&mut self, x: Value, from: usize, to: usize) -> Step {
-        let mut perm: Vec<usize> = (0..self.rank(x)).filter(|a| *a != from).collect();
+        let rank = self.rank(x);
+        ensure!(from < rank && to < rank, "expected axes {from} and {to}, got {}", self.ty(x));
+        let mut perm: Vec<usize> = (0..rank).filter(|a| *a != from).collect();
         perm.insert(to, from);
         self.transpose(x, &perm)
     }
@@ -133,6 +135,7 @@ impl Cx<'_, '_> {
 
     /// A vector laid along one axis of a tensor of a rank.
     pub(crate) fn along(&mut self, x: Value, axis: usize, rank: usize) -> Step {
+        ensure!(self.rank(x) == 1 && axis < rank, "expected a vector, got {}", self.ty(x));
         let extent = self.extent(x, 0);
         let mut shape = vec![Dim::ONE; rank];
         shape[axis] = extent;
@@ -144,6 +147,7 @@ impl Cx<'_, '_> {
     }
 
     pub(crate) fn slice(&mut self, x: Value, axis: usize, start: &Dim, size: &Dim) -> Step {
+        ensure!(axis < self.rank(x), "expected an axis {axis}, got {}", self.ty(x));
         Ok(self.g().slice_axis(x, axis, start, size)?)
     }
 
@@ -192,6 +196,7 @@ impl Cx<'_, '_> {
 
     pub(crate) fn mean(&mut self, x: Value, axes: &[usize], keep: bool) -> Step {
         let shape = self.shape(x);
+        ensure!(axes.iter().all(|a| *a < shape.rank()), "expected axes {axes:?}, got {}", self.ty(x));
         let count: Dim = axes.iter().map(|a| shape[*a].clone()).product();
         let sum = self.sum(x, axes, keep)?;
         let count = self.dim_value(&count, self.dtype(x))?;

@@ -49,6 +49,7 @@ fn sample(
 ) -> Step<Vec<Value>> {
     let shape = cx.shape(x);
     let n = places.len();
+    ensure!(shape.rank() == n + 2, "expected an image of {n} spatial axes, got {}", cx.ty(x));
     let dtype = cx.dtype(x);
     let mut axes: Vec<Vec<Tap>> = Vec::new();
     for (i, place) in places.iter().enumerate() {
@@ -301,6 +302,12 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
         return Err(Refusal::new("expected a fixed number of samples, got `sampling_ratio` 0")
             .nearest("a positive `sampling_ratio`"));
     }
+    ensure!(
+        cx.rank(x) == 4 && cx.rank(rois) == 2,
+        "expected [N, C, H, W] and [R, 4], got {} and {}",
+        cx.ty(x),
+        cx.ty(rois)
+    );
     let scale = cx.float("spatial_scale", 1.0);
     let half = cx.opset >= 16 && cx.text("coordinate_transformation_mode", "half_pixel") == "half_pixel";
     let images = cx.gather(x, batch, 0)?;

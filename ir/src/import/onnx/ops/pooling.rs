@@ -188,7 +188,7 @@ fn max_unpool(cx: &mut Cx<'_, '_>) -> Results {
         .ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?
         .to_vec();
     let n = size.len();
-    ensure!(n + 2 == shape.rank(), "expected {} entries of `kernel_shape`, got {n}", shape.rank() - 2);
+    ensure!(n + 2 == shape.rank(), "expected an operand of rank {}, got {}", n + 2, cx.ty(x));
     let window = cx.window(x, size)?;
     let mut inner = shape[..2].to_vec();
     for i in 0..n {
