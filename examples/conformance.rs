@@ -41,10 +41,13 @@ enum Datum {
     Absent,
 }
 
+type Files = Vec<Vec<u8>>;
+
 struct Case {
     name: String,
     model: PathBuf,
-    sets: Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    /// Files of inputs and of outputs.
+    sets: Vec<(Files, Files)>,
 }
 
 /// What runs the cases.
@@ -225,7 +228,7 @@ fn run_set(
                 if let Datum::Tensor(tensor) = datum
                     && tensor.rank() <= 1
                     && tensor.len() <= 64
-                    && *name != inputs[0].0
+                    && (*name != inputs[0].0 || tensor.rank() == 0)
                 {
                     options.constants.insert(name.clone(), tensor.clone());
                 }

@@ -81,8 +81,7 @@ fn lay_out(rewriter: &mut Rewriter<'_>, node: &Node, machine: &Machine) -> Optio
         return None;
     }
     let image = rewriter.get(x);
-    let padded =
-        padded_copy(&mut rewriter.to, image, &lo, &hi, strides[spatial - 1], machine).ok()?;
+    let padded = padded_copy(&mut rewriter.to, image, &lo, &hi, strides[spatial - 1], machine).ok()?;
     let none: Ints = smallvec![0; spatial];
     let attrs = smallvec![
         Attr::Ints(strides.into_iter().collect()),

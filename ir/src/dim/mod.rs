@@ -264,8 +264,26 @@ impl Dim {
         if let Some(difference) = (self - other).as_const() {
             return if (difference <= 0) == smaller { self.clone() } else { other.clone() };
         }
+        for (outer, inner) in [(self, other), (other, self)] {
+            if outer.absorbs_into(inner, smaller) {
+                return inner.clone();
+            }
+        }
         let pair = if self <= other { (self.clone(), other.clone()) } else { (other.clone(), self.clone()) };
         Dim::atom(if smaller { Atom::Min(Box::new(pair)) } else { Atom::Max(Box::new(pair)) })
+    }
+
+    /// Whether `self` is `max(x, …)` and the minimum of it and `x` is asked for, which is `x`; or the other way
+    /// round.
+    fn absorbs_into(&self, x: &Dim, smaller: bool) -> bool {
+        let mut terms = self.terms();
+        let (Some(term), None) = (terms.next(), terms.next()) else { return false };
+        match (term.atoms.as_slice(), smaller) {
+            ([Atom::Max(pair)], true) | ([Atom::Min(pair)], false) => {
+                term.coeff == 1 && (pair.0 == *x || pair.1 == *x)
+            }
+            _ => false,
+        }
     }
 
     /// `self / by` where every monomial of `self` is a multiple of `by`, itself one monomial.

@@ -139,3 +139,11 @@ proptest! {
         prop_assert_eq!(ranges.simplify(&dim).eval(&values).unwrap(), expected);
     }
 }
+
+#[test]
+fn extrema_absorb_each_other() {
+    let (n, limit) = (Dim::sym("N"), Dim::from(512i64));
+    assert_eq!(n.minimum(&limit).maximum(&n), n);
+    assert_eq!(n.maximum(&n.maximum(&limit).minimum(&n)), n);
+    assert_ne!(n.minimum(&limit).minimum(&n), n);
+}

@@ -1,6 +1,6 @@
 //! Shorthand that rules are written in: the graph's own shorthand with refusals as errors, and broadcasting.
 
-use super::context::{Cx, Refusal, Step};
+use super::context::{Cx, Refusal, Step, ensure};
 use super::values::Held;
 use crate::dim::Dim;
 use crate::dtype::DType;
@@ -109,7 +109,9 @@ impl Cx<'_, '_> {
 
     /// An axis moved to another place.
     pub(crate) fn move_axis(&mut self, x: Value, from: usize, to: usize) -> Step {
-        let mut perm: Vec<usize> = (0..self.rank(x)).filter(|a| *a != from).collect();
+        let rank = self.rank(x);
+        ensure!(from < rank && to < rank, "expected axes {from} and {to}, got {}", self.ty(x));
+        let mut perm: Vec<usize> = (0..rank).filter(|a| *a != from).collect();
         perm.insert(to, from);
         self.transpose(x, &perm)
     }
@@ -133,6 +135,7 @@ impl Cx<'_, '_> {
 
     /// A vector laid along one axis of a tensor of a rank.
     pub(crate) fn along(&mut self, x: Value, axis: usize, rank: usize) -> Step {
+        ensure!(self.rank(x) == 1 && axis < rank, "expected a vector, got {}", self.ty(x));
         let extent = self.extent(x, 0);
         let mut shape = vec![Dim::ONE; rank];
         shape[axis] = extent;
@@ -144,6 +147,7 @@ impl Cx<'_, '_> {
     }
 
     pub(crate) fn slice(&mut self, x: Value, axis: usize, start: &Dim, size: &Dim) -> Step {
+        ensure!(axis < self.rank(x), "expected an axis {axis}, got {}", self.ty(x));
         Ok(self.g().slice_axis(x, axis, start, size)?)
     }
 
@@ -192,6 +196,7 @@ impl Cx<'_, '_> {
 
     pub(crate) fn mean(&mut self, x: Value, axes: &[usize], keep: bool) -> Step {
         let shape = self.shape(x);
+        ensure!(axes.iter().all(|a| *a < shape.rank()), "expected axes {axes:?}, got {}", self.ty(x));
         let count: Dim = axes.iter().map(|a| shape[*a].clone()).product();
         let sum = self.sum(x, axes, keep)?;
         let count = self.dim_value(&count, self.dtype(x))?;
@@ -233,7 +238,7 @@ impl Cx<'_, '_> {
     }
 
     /// Indices from either end as indices from the start.
-    pub(crate) fn from_start(&mut self, indices: Value, extent: &Dim) -> Step {
+    pub(crate) fn counted_from_start(&mut self, indices: Value, extent: &Dim) -> Step {
         if self.is_not_negative(indices) {
             return Ok(indices);
         }
@@ -247,16 +252,23 @@ impl Cx<'_, '_> {
         self.select(negative, shifted, indices)
     }
 
-    fn is_not_negative(&mut self, indices: Value) -> bool {
-        let graph = self.g();
-        match graph.def_node(indices) {
-            Some(node) if node.op == Op::Const => match node.attr("value") {
-                Attr::Tensor(t) => t.len() <= 1 << 16 && t.iter_scalars().all(|s| s.to_f64() >= 0.0),
-                _ => false,
-            },
-            Some(node) => matches!(node.op, Op::Iota | Op::NonZero | Op::ArgMax | Op::ArgMin),
-            None => false,
+    /// Whether indices come, moved about at most, from constants or counts that are not negative.
+    fn is_not_negative(&self, indices: Value) -> bool {
+        let graph = &self.importer.graph;
+        let mut value = indices;
+        while let Some(node) = graph.def_node(value) {
+            match (node.op, node.operands.first()) {
+                (Op::Slice | Op::Reshape | Op::Transpose | Op::Broadcast | Op::Gather, Some(source)) => {
+                    value = *source;
+                }
+                (Op::Const, _) => {
+                    let Attr::Tensor(tensor) = node.attr("value") else { return false };
+                    return tensor.len() <= 1 << 16 && tensor.iter_scalars().all(|s| s.to_f64() >= 0.0);
+                }
+                (op, _) => return matches!(op, Op::Iota | Op::NonZero | Op::ArgMax | Op::ArgMin),
+            }
         }
+        false
     }
 
     /// `x` limited to the range of two numbers.

@@ -218,13 +218,14 @@ impl<'m> Cx<'_, 'm> {
         self.importer.graph.ty(value).dtype
     }
 
-    /// An extent of a value.
+    /// An extent of a value; of an axis it does not have, one: what is then built with that axis is refused.
     pub(crate) fn extent(&self, value: Value, axis: usize) -> Dim {
-        self.importer.graph.ty(value).shape[axis].clone()
+        self.importer.graph.ty(value).shape.get(axis).cloned().unwrap_or(Dim::ONE)
     }
 
     /// An extent that must be a number.
     pub(crate) fn fixed(&self, value: Value, axis: usize) -> Step<usize> {
+        ensure!(axis < self.rank(value), "expected an axis {axis}, got {}", self.ty(value));
         let dim = self.extent(value, axis);
         dim.as_const().and_then(|c| usize::try_from(c).ok()).ok_or_else(|| {
             Refusal::new(format!("expected a number as extent of axis {axis}, got {dim}"))

@@ -208,6 +208,9 @@ fn finish(cx: &mut Cx<'_, '_>, op: Op, operands: &[Value], attrs: Vec<Attr>, reg
     cx.many(&results)
 }
 
+/// What a loop's body takes, from iteration, carried values and extra ones.
+type Bind<'m, 'b> = dyn Fn(&mut Importer<'m>, Value, &[Value], &[Value]) -> Step<Vec<Item>> + 'b;
+
 /// A loop under construction: what it carries, what it sees besides, and how many values it stacks.
 struct LoopParts<'m, 'b> {
     trip: Value,
@@ -217,7 +220,7 @@ struct LoopParts<'m, 'b> {
     extra: Vec<(Value, TensorType)>,
     body: &'m GraphProto,
     /// What the body's inputs are, from iteration, carried values and extra ones.
-    bind: &'b dyn Fn(&mut Importer<'m>, Value, &[Value], &[Value]) -> Step<Vec<Item>>,
+    bind: &'b Bind<'m, 'b>,
     /// Whether the body's first output is the condition.
     conditional: bool,
     /// The number of iterations, if nothing can end the loop early.
@@ -327,8 +330,55 @@ fn loop_region<'m>(
     Ok((operands, endless))
 }
 
+/// A loop that carries sequences exists at import time only: its iterations are inlined one after the other.
+fn unrolled<'m>(cx: &mut Cx<'_, 'm>, body: &'m GraphProto) -> Results {
+    const MOST_ITERATIONS: i64 = 4096;
+    let trip = if cx.has(0) { cx.const_ints(0, "M")?.first().copied().unwrap_or(0) } else { i64::MAX };
+    let mut going_on = if cx.has(1) { cx.const_ints(1, "cond")?.first() == Some(&1) } else { true };
+    let mut carried: Vec<Item> =
+        (2..cx.inputs.len()).map(|i| cx.item(i).cloned()).collect::<Step<Vec<Item>>>()?;
+    let states = carried.len();
+    let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); body.output.len().saturating_sub(1 + states)];
+    let mut iteration = 0;
+    while going_on && iteration < trip {
+        ensure!(
+            iteration < MOST_ITERATIONS,
+            "expected at most {MOST_ITERATIONS} iterations that carry sequences"
+        );
+        let number = Item::Tensor(Held::elements_of(DType::I64, &[], vec![Dim::from(iteration)]));
+        let yes = Item::Tensor(Held::constant(Tensor::scalar(DType::Bool, Scalar::Int(1))));
+        let given = [number, yes].into_iter().chain(carried);
+        let names: Names<'m> = body.input.iter().map(|i| i.name.as_str()).zip(given).collect();
+        let mut outputs = cx.importer.inline(body, names)?.into_iter();
+        let condition = outputs.next();
+        let known = match &condition {
+            Some(Item::Tensor(held)) => held.as_constant().filter(|c| c.len() == 1),
+            _ => None,
+        };
+        going_on = known.ok_or_else(|| Refusal::not_constant("cond"))?.get_flat(0).is_truthy();
+        carried = outputs.by_ref().take(states).collect();
+        ensure!(carried.len() == states, "expected {states} carried outputs, got {}", carried.len());
+        for (stack, item) in stacks.iter_mut().zip(tensors(&outputs.collect::<Vec<Item>>())?) {
+            let value = cx.place(&item)?;
+            stack.push(cx.unsqueeze(value, &[0])?);
+        }
+        iteration += 1;
+    }
+    let mut results = carried;
+    for stack in stacks {
+        ensure!(!stack.is_empty(), "expected at least one iteration");
+        let stacked = cx.concat(&stack, 0)?;
+        results.push(cx.out(stacked));
+    }
+    Ok(results)
+}
+
 fn repeat(cx: &mut Cx<'_, '_>) -> Results {
     let body = cx.graph_attr("body")?;
+    let carries_others = cx.inputs.iter().skip(2).flatten().any(|item| !matches!(item, Item::Tensor(_)));
+    if carries_others {
+        return unrolled(cx, body);
+    }
     let one = cx.g().constant(Tensor::scalar(DType::Bool, Scalar::Int(1)))?;
     let forever = Tensor::scalar(DType::I64, Scalar::Int(i128::from(i64::MAX)));
     let trip = match cx.opt(0)? {

@@ -149,7 +149,10 @@ fn quotient(ranges: &Ranges, a: &Dim, b: &Dim) -> Option<Dim> {
     (ranges.bounds(a).lo >= 0 && ranges.bounds(b).lo > 0).then(|| ranges.simplify(&a.floor_div(b)))
 }
 
-fn paired(cx: &Cx<'_, '_>, first: usize) -> Option<(Vec<usize>, Vec<(Dim, Dim)>)> {
+/// A shape and the pair of elements that meet at each of its places.
+type Pairs = (Vec<usize>, Vec<(Dim, Dim)>);
+
+fn paired(cx: &Cx<'_, '_>, first: usize) -> Option<Pairs> {
     if cx.inputs.len() != first + 2 {
         return None;
     }
@@ -286,7 +289,7 @@ fn slice(cx: &Cx<'_, '_>) -> Option<Held> {
     };
     let (start, end) = (number(1, "starts", 0)?, number(2, "ends", i64::MAX)?);
     let step = if cx.opset < 10 { 1 } else { number(4, "steps", 1)? };
-    let (start, size) = super::ops::movement::clamped(start, end, step, elements.len() as i64)?;
+    let (start, size) = super::ops::slicing::clamped(start, end, step, elements.len() as i64)?;
     let picked: Vec<Dim> = (0..size).map(|i| elements[(start + i * step) as usize].clone()).collect();
     Some(Held::elements_of(x.ty.dtype, &[picked.len()], picked))
 }

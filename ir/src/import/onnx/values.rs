@@ -92,6 +92,8 @@ impl Held {
                 .map(|s| i64::try_from(s.to_i128()).ok().map(Dim::from))
                 .collect::<Option<Vec<Dim>>>()
                 .map(Rc::from),
+            // Of nothing everything is known.
+            _ if !self.ty.dtype.is_float() && self.ty.shape.elements().is(0) => Some(Rc::from([])),
             _ => None,
         }
     }

@@ -371,7 +371,9 @@ fn linear_attention(cx: &mut Cx<'_, '_>) -> Results {
             return Ok(None);
         }
         let x = cx.v(index)?;
-        extra.push(timed(cx, x, shared)?);
+        // One number may serve all heads.
+        let own = if cx.rank(x) == 3 && cx.extent(x, 2).is(1) { 1 } else { shared };
+        extra.push(timed(cx, x, own)?);
         Ok(Some(extra.len() - 1))
     };
     let (decay, beta) = (gate(cx, 4, gated)?, gate(cx, 5, delta)?);

@@ -196,11 +196,6 @@ fn is_inf(cx: &mut Cx<'_, '_>) -> Results {
 }
 
 fn convert(cx: &mut Cx<'_, '_>, x: Value, to: DType) -> Results {
-    ensure!(
-        to != DType::F8E8M0 || cx.text("round_mode", "up") == "nearest" || !cx.dtype(x).is_float(),
-        "expected `round_mode` nearest, got `{}`",
-        cx.text("round_mode", "up")
-    );
     let saturate = cx.flag("saturate", true);
     let from_float = cx.dtype(x).is_float();
     let mut x = x;
@@ -213,8 +208,29 @@ fn convert(cx: &mut Cx<'_, '_>, x: Value, to: DType) -> Results {
         let zero = cx.like(x, -0.0)?;
         x = cx.select(nan, zero, x)?;
     }
+    if from_float && to == DType::F8E8M0 {
+        x = power_of_two(cx, x, &cx.text("round_mode", "up"))?;
+    }
     let y = cx.node(Op::Cast, &[x], [to.into(), Attr::Bool(saturate)])?;
     cx.one(y)
+}
+
+/// The neighbouring power of two: not below, not above, or the nearest.
+fn power_of_two(cx: &mut Cx<'_, '_>, x: Value, mode: &str) -> Step {
+    let nearest = cx.node(Op::Cast, &[x], [DType::F8E8M0.into(), Attr::Bool(true)])?;
+    let wide = cx.cast(x, DType::F32)?;
+    let nearest = cx.cast(nearest, DType::F32)?;
+    let (beyond, factor) = match mode {
+        "up" => (S::Lt, 2.0),
+        "down" => (S::Gt, 0.5),
+        "nearest" => return Ok(nearest),
+        other => {
+            return Err(Refusal::new(format!("expected `round_mode` up, down or nearest, got `{other}`")));
+        }
+    };
+    let wrong = cx.bin(beyond, nearest, wide)?;
+    let other = cx.with(S::Mul, nearest, factor)?;
+    cx.select(wrong, other, nearest)
 }
 
 fn cast(cx: &mut Cx<'_, '_>) -> Results {
@@ -413,6 +429,9 @@ fn dropout(cx: &mut Cx<'_, '_>) -> Results {
         let training = cx.constant(2);
         let off = training.is_some_and(|t| t.len() == 1 && !t.get_flat(0).is_truthy());
         let none_dropped = cx.constant(1).is_some_and(|t| t.len() == 1 && t.get_flat(0).to_f64() == 0.0);
+        if cx.constant(2).is_none() || (!off && cx.has(1) && cx.constant(1).is_none()) {
+            return Err(Refusal::not_constant("training_mode"));
+        }
         ensure!(off || none_dropped, "expected `training_mode` to be false or a ratio of 0");
     }
     let shape = cx.shape(x);

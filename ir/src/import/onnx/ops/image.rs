@@ -34,6 +34,10 @@ enum Outside {
     },
 }
 
+/// One neighbour along an axis: its index, its weight unless that is one, and whether it is inside unless it
+/// always is.
+type Tap = (Value, Option<Value>, Option<Value>);
+
 /// Elements of `x: [N, C, spatial…]` at places `[N, M]` along each spatial axis, as weighted parts
 /// `[N, M, C]` whose sum is the sample.
 fn sample(
@@ -45,9 +49,9 @@ fn sample(
 ) -> Step<Vec<Value>> {
     let shape = cx.shape(x);
     let n = places.len();
+    ensure!(shape.rank() == n + 2, "expected an image of {n} spatial axes, got {}", cx.ty(x));
     let dtype = cx.dtype(x);
-    // For each axis a list of (index, weight, inside).
-    let mut axes: Vec<Vec<(Value, Option<Value>, Option<Value>)>> = Vec::new();
+    let mut axes: Vec<Vec<Tap>> = Vec::new();
     for (i, place) in places.iter().enumerate() {
         let extent = &shape[2 + i];
         let place = match outside {
@@ -298,6 +302,12 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
         return Err(Refusal::new("expected a fixed number of samples, got `sampling_ratio` 0")
             .nearest("a positive `sampling_ratio`"));
     }
+    ensure!(
+        cx.rank(x) == 4 && cx.rank(rois) == 2,
+        "expected [N, C, H, W] and [R, 4], got {} and {}",
+        cx.ty(x),
+        cx.ty(rois)
+    );
     let scale = cx.float("spatial_scale", 1.0);
     let half = cx.opset >= 16 && cx.text("coordinate_transformation_mode", "half_pixel") == "half_pixel";
     let images = cx.gather(x, batch, 0)?;
@@ -330,7 +340,7 @@ fn roi_align(cx: &mut Cx<'_, '_>) -> Results {
     }
     let plane = [count.clone(), Dim::from(total_rows), Dim::from(total_columns)];
     let flat = [count.clone(), Dim::from(total_rows * total_columns)];
-    let mut spread = |cx: &mut Cx<'_, '_>, v: Value, axis: usize| {
+    let spread = |cx: &mut Cx<'_, '_>, v: Value, axis: usize| {
         let v = cx.unsqueeze(v, &[axis])?;
         let v = cx.broadcast(v, &plane)?;
         cx.reshape(v, &flat)

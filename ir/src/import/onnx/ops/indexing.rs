@@ -36,7 +36,7 @@ fn gather(cx: &mut Cx<'_, '_>) -> Results {
         let y = cx.pick(x, axis, &at)?;
         return cx.one(y);
     }
-    let indices = cx.from_start(indices, &extent)?;
+    let indices = cx.counted_from_start(indices, &extent)?;
     let y = cx.gather(x, indices, axis)?;
     cx.one(y)
 }
@@ -45,7 +45,7 @@ fn gather_elements(cx: &mut Cx<'_, '_>) -> Results {
     let (x, indices) = (cx.v(0)?, cx.v(1)?);
     let axis = cx.axis("axis", 0, cx.rank(x))?;
     let extent = cx.extent(x, axis);
-    let indices = cx.from_start(indices, &extent)?;
+    let indices = cx.counted_from_start(indices, &extent)?;
     let y = cx.node(Op::GatherElements, &[x, indices], [Attr::Int(axis as i64)])?;
     cx.one(y)
 }
@@ -82,7 +82,7 @@ fn scatter_elements(cx: &mut Cx<'_, '_>) -> Results {
     let (x, indices, updates) = (cx.v(0)?, cx.v(1)?, cx.v(2)?);
     let axis = cx.axis("axis", 0, cx.rank(x))?;
     let extent = cx.extent(x, axis);
-    let indices = cx.from_start(indices, &extent)?;
+    let indices = cx.counted_from_start(indices, &extent)?;
     let reduce = cx.text("reduction", "none");
     let y = cx.node(
         Op::ScatterElements,

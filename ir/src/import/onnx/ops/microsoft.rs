@@ -357,7 +357,7 @@ fn matmul_n_bits(cx: &mut Cx<'_, '_>) -> Results {
     let blocks = (k + block - 1) / block;
     let dtype = cx.dtype(x);
     // Bytes hold two elements, the first in the low half.
-    let mut unpack = |cx: &mut Cx<'_, '_>, bytes: Value, rows: i64, columns: i64| -> Step {
+    let unpack = |cx: &mut Cx<'_, '_>, bytes: Value, rows: i64, columns: i64| -> Step {
         if bits == 8 {
             return cx.reshape(bytes, &[Dim::from(rows), Dim::from(columns)]);
         }

@@ -13,8 +13,10 @@ pub(crate) mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduction;
 pub(crate) mod resize;
+pub(crate) mod runtime_axes;
 pub(crate) mod sequence;
 pub(crate) mod signal;
+pub(crate) mod slicing;
 pub(crate) mod source;
 
 use std::sync::LazyLock;
@@ -46,6 +48,7 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", resize::RULES),
     ("", sequence::RULES),
     ("", signal::RULES),
+    ("", slicing::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
     ("", super::control::RULES),

@@ -88,7 +88,7 @@ fn batch_norm(cx: &mut Cx<'_, '_>) -> Results {
     let axis = usize::from(rank > 1);
     let training = cx.flag("training_mode", false) || (cx.opset < 7 && !cx.flag("is_test", false));
     let wide = if training && dtype.bits() < 32 { DType::F32 } else { dtype };
-    let mut channel = |cx: &mut Cx<'_, '_>, i: usize| -> Step {
+    let channel = |cx: &mut Cx<'_, '_>, i: usize| -> Step {
         let v = cx.v(i)?;
         cx.cast(v, wide)
     };
@@ -101,7 +101,7 @@ fn batch_norm(cx: &mut Cx<'_, '_>) -> Results {
         let centered = cx.sub(input, spread)?;
         let squares = cx.mul(centered, centered)?;
         let now_variance = cx.mean(squares, &axes, false)?;
-        let mut blend = |cx: &mut Cx<'_, '_>, old: Value, new: Value| -> Step {
+        let blend = |cx: &mut Cx<'_, '_>, old: Value, new: Value| -> Step {
             let (a, b) = (cx.with(S::Mul, old, momentum)?, cx.with(S::Mul, new, 1.0 - momentum)?);
             cx.add(a, b)
         };
@@ -194,7 +194,7 @@ pub(crate) fn normalized(
 ) -> Step {
     let inner = Shape::from(&cx.shape(x)[axis..]);
     let dtype = cx.dtype(x);
-    let mut factor = |cx: &mut Cx<'_, '_>, given: Option<Value>, number: f64| -> Step {
+    let factor = |cx: &mut Cx<'_, '_>, given: Option<Value>, number: f64| -> Step {
         let v = match given {
             Some(v) => cx.cast(v, dtype)?,
             None => cx.number(dtype, number)?,

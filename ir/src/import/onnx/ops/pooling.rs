@@ -188,7 +188,7 @@ fn max_unpool(cx: &mut Cx<'_, '_>) -> Results {
         .ok_or_else(|| Refusal::new("expected the attribute `kernel_shape`"))?
         .to_vec();
     let n = size.len();
-    ensure!(n + 2 == shape.rank(), "expected {} entries of `kernel_shape`, got {n}", shape.rank() - 2);
+    ensure!(n + 2 == shape.rank(), "expected an operand of rank {}, got {}", n + 2, cx.ty(x));
     let window = cx.window(x, size)?;
     let mut inner = shape[..2].to_vec();
     for i in 0..n {
@@ -200,7 +200,10 @@ fn max_unpool(cx: &mut Cx<'_, '_>) -> Results {
     let zero = cx.like_zero(x)?;
     let flat = cx.broadcast(zero, std::slice::from_ref(&count))?;
     let elements = shape.elements();
-    let (rows, values) = (cx.reshape(indices, &[elements.clone()])?, cx.reshape(x, &[elements])?);
+    let (rows, values) = (
+        cx.reshape(indices, std::slice::from_ref(&elements))?,
+        cx.reshape(x, std::slice::from_ref(&elements))?,
+    );
     let y = cx.node(Op::ScatterElements, &[flat, rows, values], [Attr::Int(0), "none".into()])?;
     let mut y = cx.reshape(y, &inner)?;
     if target != inner {

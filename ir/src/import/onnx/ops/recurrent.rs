@@ -76,7 +76,7 @@ fn layer(cx: &mut Cx<'_, '_>, kind: Kind) -> Results {
     let (mut ys, mut hs, mut cs) = (Vec::new(), Vec::new(), Vec::new());
     for (d, backwards) in directions.iter().enumerate() {
         let at = Dim::from(d);
-        let mut start = |cx: &mut Cx<'_, '_>, index: usize| -> Step {
+        let start = |cx: &mut Cx<'_, '_>, index: usize| -> Step {
             match cx.opt(index)? {
                 Some(v) => cx.pick(v, usize::from(batch_first), &at),
                 None => {

@@ -17,7 +17,10 @@ struct Axis {
     output: Dim,
     /// The factor, if it is a number; else the ratio of the extents.
     scale: Option<f64>,
-    roi: (f64, f64),
+    /// The factor, if only running shows it: a scalar of f64.
+    factor: Option<Value>,
+    /// Where the part that is resized starts and ends, as scalars of f64.
+    roi: Option<(Value, Value)>,
 }
 
 struct Modes {
@@ -74,7 +77,7 @@ fn by_scales(cx: &Cx<'_, '_>, x: Value, axes: &[usize], scales: &[f64]) -> Step<
                 Some(n) => Dim::from((n as f64 * scale).floor() as i64),
                 None => scaled(&input, *scale)?,
             };
-            Ok(Axis { axis: *axis, input, output, scale: Some(*scale), roi: (0.0, 1.0) })
+            Ok(Axis { axis: *axis, input, output, scale: Some(*scale), factor: None, roi: None })
         })
         .collect()
 }
@@ -116,7 +119,9 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
     };
     let empty =
         |cx: &Cx<'_, '_>, i: usize| !cx.has(i) || cx.held(i).is_ok_and(|h| h.ty.shape.elements().is(0));
-    let mut plan = if !empty(cx, 2) {
+    let mut plan = if !empty(cx, 2) && cx.held(2)?.as_constant().is_none() && !modes.antialias {
+        by_runtime_scales(cx, x, &axes)?
+    } else if !empty(cx, 2) {
         let scales = cx.const_floats(2, "scales")?;
         by_scales(cx, x, &axes, &scales)?
     } else {
@@ -125,19 +130,38 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
         by_sizes(cx, x, &axes, &sizes)?
     };
     if modes.coordinates == "tf_crop_and_resize" {
-        let roi = cx.const_floats(1, "roi")?;
-        ensure!(
-            roi.len() == 2 * axes.len(),
-            "expected {} entries of `roi`, got {}",
-            2 * axes.len(),
-            roi.len()
-        );
+        let roi = cx.v(1)?;
+        let count = cx.fixed(roi, 0)?;
+        ensure!(count == 2 * axes.len(), "expected {} entries of `roi`, got {count}", 2 * axes.len());
+        let roi = cx.cast(roi, DType::F64)?;
         for (i, axis) in plan.iter_mut().enumerate() {
-            axis.roi = (roi[i], roi[axes.len() + i]);
+            let (start, end) = (Dim::from(i), Dim::from(axes.len() + i));
+            axis.roi = Some((cx.pick(roi, 0, &start)?, cx.pick(roi, 0, &end)?));
         }
     }
     let y = interpolate(cx, x, &plan, &modes)?;
     cx.one(y)
+}
+
+/// Extents follow from the scales when the graph runs.
+fn by_runtime_scales(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize]) -> Step<Vec<Axis>> {
+    let scales = cx.v(2)?;
+    let count = cx.fixed(scales, 0)?;
+    ensure!(count == axes.len(), "expected {} scales, got {count}", axes.len());
+    let scales = cx.cast(scales, DType::F64)?;
+    let inputs: Vec<Dim> = axes.iter().map(|a| cx.extent(x, *a)).collect();
+    let extents = cx.dims_value(&inputs)?;
+    let extents = cx.cast(extents, DType::F64)?;
+    let sizes = cx.mul(extents, scales)?;
+    let sizes = cx.un(S::Floor, sizes)?;
+    let sizes = cx.cast(sizes, DType::I64)?;
+    let outputs = cx.bind(sizes, crate::dim::Range::EXTENT)?;
+    let mut plan = Vec::new();
+    for (i, (axis, (input, output))) in axes.iter().zip(inputs.into_iter().zip(outputs)).enumerate() {
+        let factor = Some(cx.pick(scales, 0, &Dim::from(i))?);
+        plan.push(Axis { axis: *axis, input, output, scale: None, factor, roi: None });
+    }
+    Ok(plan)
 }
 
 fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Vec<Axis>> {
@@ -151,7 +175,7 @@ fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Ve
                 .zip(size.as_const())
                 .filter(|(n, _)| *n > 0)
                 .map(|(n, m)| m as f64 / n as f64);
-            Axis { axis: *axis, input, output: size.clone(), scale: ratio, roi: (0.0, 1.0) }
+            Axis { axis: *axis, input, output: size.clone(), scale: ratio, factor: None, roi: None }
         };
         return Ok(axes.iter().zip(sizes).map(axis).collect());
     }
@@ -171,7 +195,7 @@ fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Ve
         .map(|axis| {
             let n = cx.fixed(x, *axis)?;
             let output = Dim::from((n as f64 * scale + 0.5).floor() as i64);
-            Ok(Axis { axis: *axis, input: Dim::from(n), output, scale: Some(scale), roi: (0.0, 1.0) })
+            Ok(Axis { axis: *axis, input: Dim::from(n), output, scale: Some(scale), factor: None, roi: None })
         })
         .collect()
 }
@@ -221,9 +245,10 @@ fn places(cx: &mut Cx<'_, '_>, axis: &Axis, modes: &Modes) -> Step {
     let wide = DType::F64;
     let steps = cx.range(&axis.output, wide)?;
     let (input, output) = (cx.dim_value(&axis.input, wide)?, cx.dim_value(&axis.output, wide)?);
-    let scale = match axis.scale {
-        Some(scale) => cx.number(wide, scale)?,
-        None => cx.div(output, input)?,
+    let scale = match (axis.factor, axis.scale) {
+        (Some(factor), _) => factor,
+        (None, Some(scale)) => cx.number(wide, scale)?,
+        (None, None) => cx.div(output, input)?,
     };
     // The extent before it was rounded to a whole number.
     let exact = cx.mul(scale, input)?;
@@ -260,15 +285,16 @@ fn places(cx: &mut Cx<'_, '_>, axis: &Axis, modes: &Modes) -> Step {
             single(cx, place, 0.0)
         }
         "tf_crop_and_resize" => {
-            let (start, end) = axis.roi;
+            let (start, end) = axis.roi.ok_or_else(|| Refusal::new("expected a `roi`"))?;
+            let part = cx.sub(end, start)?;
             let (last, span) = (cx.with(S::Sub, input, 1.0)?, cx.with(S::Sub, exact, 1.0)?);
-            let width = cx.with(S::Mul, last, end - start)?;
+            let width = cx.mul(last, part)?;
             let scaled = cx.mul(steps, width)?;
             let place = cx.div(scaled, span)?;
             let middle = cx.with(S::Mul, width, 0.5)?;
             let one = cx.is(S::Eq, exact, 1.0)?;
             let place = cx.select(one, middle, place)?;
-            let first = cx.with(S::Mul, last, start)?;
+            let first = cx.mul(last, start)?;
             cx.add(place, first)
         }
         other => {
@@ -312,11 +338,7 @@ fn weighted(cx: &mut Cx<'_, '_>, x: Value, place: Value, axis: &Axis, modes: &Mo
     // Shrinking with antialiasing widens the kernel.
     let shrink = match (modes.antialias, axis.scale) {
         (true, Some(scale)) => scale.min(1.0),
-        (true, None) => {
-            return Err(
-                Refusal::new("expected a fixed scale for antialiasing").nearest("extents bound to numbers")
-            );
-        }
+        (true, None) => return Err(Refusal::not_constant("sizes")),
         (false, _) => 1.0,
     };
     let radius = if linear { 1.0 } else { 2.0 };

@@ -4,7 +4,7 @@ use super::super::context::{Cx, Refusal, Results, Rule, Step, ensure};
 use super::super::values::{Held, Item};
 use crate::dim::Dim;
 use crate::dtype::DType;
-use crate::graph::{Op, Value};
+use crate::graph::Value;
 use crate::scalar::ScalarOp as S;
 use crate::tensor::Tensor;
 

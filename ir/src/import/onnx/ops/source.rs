@@ -114,9 +114,16 @@ fn range(cx: &mut Cx<'_, '_>) -> Results {
             cx.bind(count, Range::EXTENT)?.remove(0)
         }
     };
-    let steps = cx.range(&count, dtype)?;
-    let scaled = cx.mul(steps, step)?;
-    let y = cx.add(scaled, start)?;
+    let number =
+        |cx: &Cx<'_, '_>, i: usize| cx.constant(i).filter(|t| t.len() == 1).map(|t| t.get_flat(0).to_f64());
+    let (from, by) = (number(cx, 0), number(cx, 2));
+    let mut y = cx.range(&count, dtype)?;
+    if by != Some(1.0) {
+        y = cx.mul(y, step)?;
+    }
+    if from != Some(0.0) {
+        y = cx.add(y, start)?;
+    }
     cx.one(y)
 }
 
@@ -175,7 +182,7 @@ fn one_hot(cx: &mut Cx<'_, '_>) -> Results {
     };
     let depth = depth.first().cloned().ok_or_else(|| Refusal::new("expected a `depth`"))?;
     // Indices beyond either end are hot nowhere, negative ones count from the end.
-    let indices = cx.from_start(indices, &depth)?;
+    let indices = cx.counted_from_start(indices, &depth)?;
     let indices = cx.unsqueeze(indices, &[axis])?;
     let places = cx.range(&depth, DType::I64)?;
     let places = cx.along(places, axis, rank + 1)?;
