@@ -77,7 +77,7 @@ fn lay_out(rewriter: &mut Rewriter<'_>, node: &Node, machine: &Machine) -> Optio
     }
     let columns = from.ty(node.result()).shape[spatial + 1].clone();
     // Narrow images would leave most of a tile empty, and a symbolic size could not be checked.
-    if columns.as_const().is_none_or(|c| c * 4 < machine.tile_columns) || shape.as_fixed().is_none() {
+    if columns.as_const().is_none_or(|c| c * 8 < machine.tile_columns) || shape.as_fixed().is_none() {
         return None;
     }
     let image = rewriter.get(x);
