@@ -2,7 +2,7 @@
 
 use tcc::lowering::pass::Registry;
 
-use crate::support::{blessing, filetest, files, root};
+use crate::support::{blessing, files, filetest, root};
 
 #[test]
 fn file_tests() {

@@ -237,10 +237,9 @@ fn run_line(line: &str, ir: &Ir) -> Result<(), String> {
 
 fn dtypes(ir: &Ir) -> (Vec<DType>, Vec<DType>) {
     match ir {
-        Ir::Graph(graph) => (
-            graph.param_types().map(|t| t.dtype).collect(),
-            graph.output_types().map(|t| t.dtype).collect(),
-        ),
+        Ir::Graph(graph) => {
+            (graph.param_types().map(|t| t.dtype).collect(), graph.output_types().map(|t| t.dtype).collect())
+        }
         Ir::Nest(nest) => (
             nest.inputs.iter().map(|b| b.ty.dtype).collect(),
             nest.outputs.iter().map(|b| b.ty.dtype).collect(),

@@ -15,7 +15,8 @@ pub(crate) fn tensors(cursor: &mut Cursor<'_>, dtypes: &[DType], close: &str) ->
         if !found.is_empty() {
             cursor.expect(",").map_err(|e| e.to_string())?;
         }
-        let dtype = dtypes.get(found.len()).ok_or_else(|| format!("expected {} values, got more", dtypes.len()))?;
+        let dtype =
+            dtypes.get(found.len()).ok_or_else(|| format!("expected {} values, got more", dtypes.len()))?;
         found.push(tensor(cursor, *dtype)?);
     }
 }
