@@ -1,11 +1,12 @@
 //! The documents are true: headers of passes and examples are executed, generated pages are current.
 //!
 //! In the books, a block marked `tcc` must parse, print as written and verify; `tcc run` blocks are file tests
-//! too, `tcc error` blocks must be refused. Blocks marked `rust` with a path as their first line must be what
+//! too, `tcc error` blocks must be refused, a `tcc program` block is the lowering of the nest before it. Blocks marked `rust` with a path as their first line must be what
 //! that file holds.
 
 use std::path::Path;
 
+use tcc::lowering::loops_to_mem::lower_nest;
 use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, run};
 use tcc::reference;
 
@@ -70,6 +71,7 @@ fn examples_of_the_books_are_true() {
     let mut checked = 0;
     for name in ["docs/ir.md", "docs/extending.md", "docs/testing.md"] {
         let text = std::fs::read_to_string(root().join(name)).unwrap();
+        let mut nest = None;
         for (info, body) in blocks(&text) {
             let place = format!("{name}: {}", body.lines().next().unwrap_or_default());
             match info.as_str() {
@@ -77,6 +79,13 @@ fn examples_of_the_books_are_true() {
                     let ir =
                         Ir::parse(&body).unwrap_or_else(|d| panic!("{place}\n{}", d.render(name, &body)));
                     assert_eq!(ir.to_string(), body, "{place}");
+                    if let Ir::Nest(last) = ir {
+                        nest = Some(last);
+                    }
+                }
+                "tcc program" => {
+                    let nest = nest.take().unwrap_or_else(|| panic!("{place}: expected a nest before it"));
+                    assert_eq!(lower_nest(&nest).to_string(), body, "{place}");
                 }
                 "tcc run" => {
                     filetest::run(Path::new(name), &body, &Registry::builtin())

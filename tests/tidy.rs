@@ -84,7 +84,8 @@ fn product_code_neither_panics_carelessly_nor_prints() {
 fn unsafe_stands_only_where_memory_and_machine_code_are() {
     let mut problems = Vec::new();
     for (name, text) in sources() {
-        if UNSAFE_ALLOWED.iter().any(|allowed| name.starts_with(allowed)) {
+        // This file holds the words that it looks for.
+        if name == "tests/tidy.rs" || UNSAFE_ALLOWED.iter().any(|allowed| name.starts_with(allowed)) {
             continue;
         }
         for (number, line) in text.lines().enumerate() {

@@ -192,7 +192,7 @@ impl Maker {
     fn source(&mut self, op: Op) -> Option<()> {
         let dtype = *self.random.pick(&DTYPES);
         let known: Vec<Symbol> = self.graph.symbols();
-        let mut dim = |random: &mut Random| match known.is_empty() || random.one_in(2) {
+        let dim = |random: &mut Random| match known.is_empty() || random.one_in(2) {
             true => Dim::from(1 + random.below(3) as i64),
             false => Dim::sym(random.pick(&known).clone()),
         };
