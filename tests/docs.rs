@@ -36,7 +36,11 @@ fn headers_of_passes_are_true() {
     for pass in registry.passes() {
         let examples: Vec<(String, String)> =
             blocks(&pass.doc()).into_iter().filter(|(info, _)| info == "tcc").collect();
-        assert!(!examples.is_empty() && examples.len() % 2 == 0, "{}: expected before and after", pass.name);
+        assert!(
+            !examples.is_empty() && examples.len().is_multiple_of(2),
+            "{}: expected before and after",
+            pass.name
+        );
         for pair in examples.chunks(2) {
             let pipeline = Pipeline::parse(pass.name, &registry).unwrap();
             let check = Some(CheckOptions::default());

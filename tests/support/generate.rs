@@ -123,7 +123,10 @@ impl Maker {
             let value = Tensor::random(ty.dtype, &extents, self.random.next()).ok()?;
             return self.graph.constant(value).ok();
         }
-        let one = self.graph.constant(Tensor::scalar(ty.dtype, Scalar::one(ty.dtype))).ok()?;
+        // Numbers that rules look for.
+        let value = *self.random.pick(&[1.0, 0.0, -0.0, -1.0]);
+        let value = if ty.dtype.is_float() { Scalar::Float(value) } else { Scalar::Int(value as i128) };
+        let one = self.graph.constant(Tensor::scalar(ty.dtype, value.round_to(ty.dtype))).ok()?;
         self.graph.broadcast(one, &ty.shape).ok()
     }
 
