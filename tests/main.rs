@@ -6,5 +6,6 @@ mod cli;
 mod docs;
 mod filetests;
 mod properties;
+mod properties_nests;
 mod support;
 mod tidy;

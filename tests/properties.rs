@@ -13,7 +13,7 @@ use tcc::lowering::pass::{
 
 use crate::support::generate;
 
-fn seeds() -> std::ops::Range<u64> {
+pub(crate) fn seeds() -> std::ops::Range<u64> {
     let count = if std::env::var_os("TCC_LONG").is_some() { 10_000 } else { 500 };
     let start = std::env::var("TCC_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
     start..start + count
