@@ -147,6 +147,19 @@ fn bombs_are_refused_quickly() {
             "a list that is too long",
             [format!("{open} %0 = const value=f32[2] ["), "1.0,".repeat(10_000_000)].concat().into_bytes(),
         ),
+        (
+            "a list of a billion",
+            [format!("{open} %0 = const value=f32[1000000000] ["), "1.0,".repeat(10_000_000)]
+                .concat()
+                .into_bytes(),
+        ),
+        ("too many axes", ["graph @f(%x: f32[", &"1,".repeat(10_000_000)].concat().into_bytes()),
+        (
+            "too many entries",
+            ["graph @f(%x: f32[2]) -> (y: f32[2]) {\n%0 = reverse %x axes=[", &"0,".repeat(10_000_000)]
+                .concat()
+                .into_bytes(),
+        ),
         ("too many elements", b"graph @f(%x: f32[1000000000000, 1000000000000]) -> () { return }".to_vec()),
         ("nothing", Vec::new()),
         ("zeros", vec![0; 1000]),
