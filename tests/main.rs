@@ -1,1 +1,11 @@
 //! All integration tests, as one binary: linking it once is what takes the time.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+mod cli;
+mod docs;
+mod filetests;
+mod properties;
+mod properties_nests;
+mod support;
+mod tidy;

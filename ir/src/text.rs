@@ -245,10 +245,23 @@ impl<'a> Cursor<'a> {
     pub fn list<T>(
         &mut self,
         close: &str,
+        item: impl FnMut(&mut Self) -> Result<T, Diag>,
+    ) -> Result<Vec<T>, Diag> {
+        self.short_list(close, usize::MAX, item)
+    }
+
+    /// A list of at most `limit` items, so that what is kept stays small however long the text is.
+    pub fn short_list<T>(
+        &mut self,
+        close: &str,
+        limit: usize,
         mut item: impl FnMut(&mut Self) -> Result<T, Diag>,
     ) -> Result<Vec<T>, Diag> {
         let mut items = Vec::new();
         while !self.accept(close) {
+            if items.len() == limit {
+                return Err(self.expected(&format!("at most {limit} items")));
+            }
             if !items.is_empty() {
                 self.expect(",").map_err(|_| self.expected(&format!("`,` or `{close}`")))?;
                 if self.accept(close) {

@@ -39,8 +39,8 @@ pub struct Text {
     pub text: String,
 }
 
-/// Texts beyond this are refused: offsets in diagnostics have 32 bits.
-const MAX_TEXT: u64 = 1 << 32;
+/// Texts beyond this are refused, since all of a text is in memory while it is read.
+const MAX_TEXT: u64 = 1 << 30;
 
 /// So much of a file tells what it is.
 const SNIFFED: usize = 1 << 16;

@@ -22,6 +22,7 @@
 
 use smallvec::SmallVec;
 use tcc_ir::dim::Bindings;
+use tcc_ir::dtype::Scalar;
 use tcc_ir::graph::eval::Call;
 use tcc_ir::graph::{Attr, Graph, Node, Op, Rewriter, Typing, Value};
 use tcc_ir::numerics::Numerics;
@@ -130,7 +131,17 @@ fn computed(
         return None;
     }
     *budget -= made;
-    Some(values)
+    values.into_iter().map(with_plain_nans).collect()
+}
+
+/// The text of a constant has one NaN only, so no other may be made.
+fn with_plain_nans(tensor: Tensor) -> Option<Tensor> {
+    if !tensor.dtype().is_float() || !tensor.iter_scalars().any(Scalar::is_nan) {
+        return Some(tensor);
+    }
+    let plain = |s: Scalar| if s.is_nan() { Scalar::Float(f64::NAN) } else { s };
+    let scalars: Vec<Scalar> = tensor.iter_scalars().map(plain).collect();
+    Tensor::from_scalars(tensor.dtype(), tensor.shape(), &scalars).ok()
 }
 
 /// The value of a constant.

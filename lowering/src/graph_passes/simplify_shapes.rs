@@ -3,7 +3,7 @@
 //!
 //! ```tcc
 //! graph @f(%x: f32[N, 4]) -> (y: f32[c]) where N in 1..=8 {
-//!   %0 = dims values=[4 * N] : i64[1]
+//!   %0 = dims values=[4*N] : i64[1]
 //!   %1 = bind_dims %0 symbols=[c] : i64[1]
 //!   %2 = reshape %x shape=[c] : f32[c]
 //!   return %2
@@ -11,9 +11,9 @@
 //! ```
 //! ->
 //! ```tcc
-//! graph @f(%x: f32[N, 4]) -> (y: f32[4 * N]) where N in 1..=8 {
-//!   %0 = dims values=[4 * N] : i64[1]
-//!   %1 = reshape %x shape=[4 * N] : f32[4 * N]
+//! graph @f(%x: f32[N, 4]) -> (y: f32[4*N]) where N in 1..=8 {
+//!   %0 = dims values=[4*N] : i64[1]
+//!   %1 = reshape %x shape=[4*N] : f32[4*N]
 //!   return %1
 //! }
 //! ```

@@ -98,3 +98,55 @@ fn attempt(
 fn enough(ir: &Ir) -> u64 {
     (ir.outline().len() as u64).saturating_mul(1 << 10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pass::{Outcome, PassCx, PassDef, PassError, PassFn, Registry};
+    use tcc_ir::graph::{Graph, Op, Rewriter};
+    use tcc_ir::scalar::ScalarOp;
+
+    /// Takes one exponential for another; before that it carries out rewrites that change nothing.
+    fn wrong(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> {
+        let mut rewriter = Rewriter::new(graph);
+        let mut changed = false;
+        for (id, node) in graph.nodes() {
+            let x = node.operands.first().map(|v| rewriter.get(*v));
+            match (node.op, x) {
+                (Op::Scalar(ScalarOp::Exp), Some(x)) if cx.rewrite() => {
+                    rewriter.push_for(node, Op::Scalar(ScalarOp::Exp2), &[x], Default::default())?;
+                    changed = true;
+                }
+                (Op::Scalar(ScalarOp::Neg), _) if cx.rewrite() => {
+                    rewriter.copy(id);
+                }
+                _ => {
+                    rewriter.copy(id);
+                }
+            }
+        }
+        Ok(Outcome::of(changed, rewriter.finish()))
+    }
+
+    #[test]
+    fn the_first_wrong_rewrite_is_found() {
+        let numerics = Numerics::Exact;
+        let run = PassFn::Graph(wrong);
+        let pass = PassDef { name: "wrong", summary: "", source: "", options: &[], numerics, run };
+        let registry = Registry::builtin().with(pass);
+        let pipeline = Pipeline::parse("cse,wrong,dce", &registry).unwrap();
+        let text = "graph @f(%x: f32[4]) -> (y: f32[4]) {
+  %0 = neg %x : f32[4]
+  %1 = exp %0 : f32[4]
+  %2 = exp %1 : f32[4]
+  return %2
+}";
+        let ir = Ir::parse(text).unwrap_or_else(|d| panic!("{d}"));
+        let culprit = bisect(&ir, &pipeline, CheckOptions::default()).unwrap().unwrap();
+        // One unit for each application, one for the rewrite of `neg` and one for the first `exp`.
+        assert_eq!((culprit.pass.as_str(), culprit.application, culprit.fuel), ("wrong", 1, 4));
+        assert!(culprit.diff.contains("-  %1 = exp %0") && culprit.diff.contains("+  %1 = exp2 %0"));
+        let right = Pipeline::parse("cse,dce", &registry).unwrap();
+        assert!(bisect(&ir, &right, CheckOptions::default()).unwrap().is_none());
+    }
+}

@@ -13,6 +13,9 @@ use crate::text::Cursor;
 /// Constants of more elements are written as bytes.
 const READABLE: usize = 64;
 
+/// Constants of more elements are read as bytes only: a number in text takes many times the memory of its bytes.
+const MAX_LISTED: usize = 1 << 20;
+
 /// Writes the type and the elements.
 pub(super) fn print(value: &Tensor, out: &mut impl Write, options: &PrintOptions) -> fmt::Result {
     write!(out, "{}{:?} ", value.dtype(), value.shape())?;
@@ -75,6 +78,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Tensor, Diag> {
         return Tensor::from_bytes(ty.dtype, &extents, bytes).map_err(|e| error(e.to_string()));
     }
     let start = cursor.here();
+    let count = extents.iter().fold(1usize, |n, e| n.saturating_mul(*e));
+    if count > MAX_LISTED {
+        return Err(cursor.expected(&format!("`splat` or `hex` for more than {MAX_LISTED} elements")));
+    }
     let mut elements = Vec::new();
     nested(cursor, &ty, &extents, &mut elements)?;
     let made = Tensor::from_scalars(ty.dtype, &extents, &elements);

@@ -18,6 +18,9 @@ use crate::graph::{Graph, Op, Value};
 use crate::shape::{Shape, TensorType};
 use crate::text::Cursor;
 
+/// Extents and attributes of lists have a few entries; a text with more is refused before it fills the memory.
+const MAX_LIST: usize = 4096;
+
 /// Parses one graph; all errors are collected.
 pub fn parse_graph(source: &str) -> Result<Graph, Diags> {
     let mut cursor = Cursor::new(source);
@@ -42,7 +45,7 @@ pub fn parse_graph(source: &str) -> Result<Graph, Diags> {
 pub(crate) fn parse_type(cursor: &mut Cursor<'_>) -> Result<TensorType, Diag> {
     let dtype = parse_dtype(cursor)?;
     cursor.expect("[")?;
-    let shape: Shape = cursor.list("]", |c| c.dim())?.into_iter().collect();
+    let shape: Shape = cursor.short_list("]", MAX_LIST, |c| c.dim())?.into_iter().collect();
     Ok(TensorType { dtype, shape })
 }
 
@@ -340,12 +343,12 @@ impl Parser<'_, '_> {
             AttrKind::Text => Attr::Text(Arc::from(cursor.string()?)),
             AttrKind::Ints => {
                 cursor.expect("[")?;
-                Attr::Ints(cursor.list("]", |c| c.int())?.into_iter().collect())
+                Attr::Ints(cursor.short_list("]", MAX_LIST, |c| c.int())?.into_iter().collect())
             }
             AttrKind::Dim => Attr::Dim(cursor.dim()?),
             AttrKind::Dims => {
                 cursor.expect("[")?;
-                Attr::Dims(cursor.list("]", |c| c.dim())?.into_iter().collect())
+                Attr::Dims(cursor.short_list("]", MAX_LIST, |c| c.dim())?.into_iter().collect())
             }
             AttrKind::DType => Attr::DType(parse_dtype(cursor)?),
             AttrKind::Types => {

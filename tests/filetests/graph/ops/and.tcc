@@ -1,0 +1,19 @@
+test cat
+test run
+
+graph @f(%x: i32[3], %y: i32[3]) -> (y: i32[3]) {
+  %0 = and %x, %y : i32[3]
+  return %0
+}
+// run: @f([12, -1, 7], [10, 5, 0]) == [8, 5, 0]
+
+graph @bools(%x: bool[4], %y: bool[4]) -> (y: bool[4]) {
+  %0 = and %x, %y : bool[4]
+  return %0
+}
+// run: @bools([false, false, true, true], [false, true, false, true]) == [false, false, false, true]
+
+graph @floats(%x: f32[2], %y: f32[2]) -> (y: f32[2]) {
+  %0 = and %x, %y : f32[2] // error: (dtype)
+  return %0
+}

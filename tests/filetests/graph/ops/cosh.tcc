@@ -1,0 +1,21 @@
+test cat
+test run
+
+graph @f(%x: f32[4]) -> (y: f32[4]) {
+  %0 = cosh %x : f32[4]
+  return %0
+}
+// run: @f([0.5, -0.25, 1.0, 2.0]) ~= [1.1276259652063807, 1.0314130998795732, 1.5430806348152437, 3.7621956910836314]
+// run: @f([nan, nan, nan, nan]) == [nan, nan, nan, nan]
+
+graph @half(%x: f16[N]) -> (y: f16[N]) {
+  %0 = cosh %x : f16[N]
+  return %0
+}
+// run: @half([0.5]) ~= [1.1276259652063807]
+// run: @half(f16[0] []) == f16[0] []
+
+graph @ints(%x: i32[2]) -> (y: i32[2]) {
+  %0 = cosh %x : i32[2] // error: (dtype)
+  return %0
+}

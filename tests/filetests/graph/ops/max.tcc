@@ -1,0 +1,24 @@
+test cat
+test run
+
+graph @f(%x: f32[4], %y: f32[4]) -> (y: f32[4]) {
+  %0 = max %x, %y : f32[4]
+  return %0
+}
+// run: @f([1.0, 0.0, nan, -1.0], [2.0, -0.0, 1.0, -inf]) == [2.0, 0.0, nan, -1.0]
+
+graph @ints(%x: i8[2], %y: i8[2]) -> (y: i8[2]) {
+  %0 = max %x, %y : i8[2]
+  return %0
+}
+// run: @ints([1, -5], [0, 7]) == [1, 7]
+
+graph @shapes(%x: f32[2], %y: f32[3]) -> (y: f32[2]) {
+  %0 = max %x, %y : f32[2] // error: (shape)
+  return %0
+}
+
+graph @mixed(%x: f32[2], %y: f64[2]) -> (y: f32[2]) {
+  %0 = max %x, %y : f32[2] // error: (dtype)
+  return %0
+}

@@ -1,0 +1,121 @@
+//! Properties of nests, taken from random graphs, and of texts with random damage.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tcc::ir::loops::{Nest, parse_nest};
+use tcc::lowering::graph_to_loops::{Work, lower_graph};
+use tcc::lowering::pass::{CheckOptions, Ir, Level, Pipeline, Registry, RunOptions, run as run_pipeline};
+
+use crate::properties::seeds;
+use crate::support::{Random, generate};
+
+/// The kernels of a random graph.
+fn nests(seed: u64) -> Vec<Nest> {
+    let graph = generate::graph(seed);
+    let nest = |work| match work {
+        Work::Nest(nest) => Some(nest),
+        Work::Host(_) => None,
+    };
+    lower_graph(&graph).into_iter().filter_map(|stage| nest(stage.work)).filter(is_closed).collect()
+}
+
+/// Whether every symbol is an extent of a parameter. A kernel of sizes alone has others, which only the model
+/// around it knows.
+fn is_closed(nest: &Nest) -> bool {
+    let free =
+        |d: &tcc::ir::diag::Diag| d.code == "name" && d.message.starts_with("expected a name in scope");
+    nest.verify().map_or_else(|diags| !diags.0.iter().all(free), |()| true)
+}
+
+#[test]
+fn nests_verify_and_round_trip() {
+    let mut count = 0;
+    for nest in seeds().flat_map(nests) {
+        nest.verify().unwrap_or_else(|d| panic!("{d}\n{nest}"));
+        let text = nest.to_string();
+        let again = parse_nest(&text).unwrap_or_else(|d| panic!("{}", d.render("text", &text)));
+        assert_eq!(again.to_string(), text);
+        count += 1;
+    }
+    assert!(count > 500, "only {count} nests came of the graphs");
+}
+
+#[test]
+fn every_nest_pass_keeps_what_is_computed() {
+    let registry = Registry::builtin();
+    let names: Vec<&str> =
+        registry.passes().iter().filter(|p| p.level() == Level::Nest).map(|p| p.name).collect();
+    let pipeline = Pipeline::parse(&names.join(","), &registry).unwrap();
+    let check = Some(CheckOptions { samples: 2, seed: 0 });
+    let options = RunOptions { diff: true, check, ..RunOptions::default() };
+    let (mut compared, mut changed) = (0, 0);
+    for nest in seeds().flat_map(nests) {
+        run_pipeline(Ir::Nest(nest.clone()), &pipeline, &options, &mut |applied| {
+            compared += applied.checked.as_ref().map_or(0, |c| c.compared);
+            changed += usize::from(applied.changed);
+        })
+        .unwrap_or_else(|e| panic!("{e}\n{nest}"));
+    }
+    assert!(compared > changed, "only {compared} of {changed} changes were compared on a sample");
+}
+
+/// A poor man's fuzzer, which is always there: whatever happens to a text, the parser answers.
+#[test]
+fn damaged_texts_are_refused_or_read() {
+    let tokens = [
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "%",
+        "@",
+        "\"",
+        "-",
+        "9999999999999999999",
+        "0",
+        "é",
+        "\0",
+        "nan",
+        ":",
+        "=",
+        "//",
+        "/",
+        "max(",
+        "\n",
+    ];
+    for seed in seeds() {
+        let mut random = Random(seed);
+        let mut texts = vec![generate::graph(seed).to_string()];
+        texts.extend(nests(seed).first().map(ToString::to_string));
+        for text in texts {
+            for _ in 0..4 {
+                let mut damaged = text.clone();
+                for _ in 0..1 + random.below(3) {
+                    let token = tokens[random.below(tokens.len())];
+                    damage(&mut damaged, token, &mut random);
+                }
+                let read = catch_unwind(AssertUnwindSafe(|| Ir::parse(&damaged).map(|ir| ir.to_string())));
+                match read {
+                    Ok(Ok(printed)) => assert!(Ir::parse(&printed).is_ok(), "reads once only:\n{damaged}"),
+                    Ok(Err(diags)) => assert!(!diags.render("damaged", &damaged).is_empty()),
+                    Err(_) => panic!("seed {seed}: the parser panics on\n{damaged}"),
+                }
+            }
+        }
+    }
+}
+
+fn damage(text: &mut String, token: &str, random: &mut Random) {
+    let mut place = |end: usize, text: &str| {
+        let mut at = random.below(end + 1);
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let from = place(text.len(), text);
+    let to = from + place((text.len() - from).min(12), &text[from..]);
+    text.replace_range(from..to, token);
+}
