@@ -6,6 +6,7 @@ mod cli;
 mod docs;
 mod filetests;
 mod properties;
+mod properties_compiled;
 mod properties_nests;
 mod support;
 mod tidy;

@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tcc::ir::dtype::DType;
-use tcc::ir::graph::Op;
 use tcc::ir::graph::eval::evaluate;
-use tcc::ir::loops::{Nest, interpret_with, parse_nest};
+use tcc::ir::loops::{Combine, Expr, Nest, Stmt, interpret_with, parse_nest};
+use tcc::ir::scalar::{ScalarOp, Signature};
 use tcc::ir::tensor::{Tensor, Tolerance};
 use tcc::lowering::graph_to_loops::{Work, lower_graph};
 use tcc::lowering::pass::{
@@ -22,15 +22,7 @@ fn nests(seed: u64) -> Vec<Nest> {
         Work::Nest(nest) => Some(nest),
         Work::Host(_) => None,
     };
-    lower_graph(&graph).into_iter().filter_map(|stage| nest(stage.work)).filter(is_closed).collect()
-}
-
-/// Whether every symbol is an extent of a parameter. A kernel of sizes alone has others, which only the model
-/// around it knows.
-fn is_closed(nest: &Nest) -> bool {
-    let free =
-        |d: &tcc::ir::diag::Diag| d.code == "name" && d.message.starts_with("expected a name in scope");
-    nest.verify().map_or_else(|diags| !diags.0.iter().all(free), |()| true)
+    lower_graph(&graph).into_iter().filter_map(|stage| nest(stage.work)).collect()
 }
 
 #[test]
@@ -126,9 +118,29 @@ fn damage(text: &mut String, token: &str, random: &mut Random) {
     text.replace_range(from..to, token);
 }
 
-/// Ops whose nests do not agree yet: of NaN, `quantize` gives its zero point in a graph and 0 in a nest; of a
-/// window that holds nothing but padding, `pool_argmax` gives 0 in a graph and -1 in a nest.
-const DIFFERENT: [Op; 2] = [Op::Quantize, Op::PoolArgMax];
+/// Whether a result that may be rounded differently goes into a function that jumps: then a difference in the
+/// last place can become any difference, and there is nothing to compare.
+fn jumps_after_rounding(nest: &Nest) -> bool {
+    use ScalarOp::*;
+    let (mut rounds, mut jumps) = (false, false);
+    for stmt in &nest.body {
+        stmt.each(&mut |s| {
+            rounds |= matches!(s, Stmt::Store { combine: Combine::With(Add | Mul), .. });
+            s.each_expr(&mut |e| {
+                e.each(&mut |inner| match inner {
+                    Expr::Bitcast(..) => jumps = true,
+                    Expr::Cast { to, .. } => jumps |= !to.is_float(),
+                    Expr::Op(op, _) => {
+                        jumps |= matches!(op, Atan2 | Floor | Ceil | Round | Trunc | Sign | Rem | FloorMod);
+                        jumps |= op.def().signature == Signature::Test;
+                    }
+                    _ => {}
+                });
+            });
+        });
+    }
+    rounds && jumps
+}
 
 /// Every nest computes what the nodes it was made of compute, given the values that it reads.
 #[test]
@@ -137,9 +149,6 @@ fn nests_compute_what_their_nodes_do() {
     let mut failures = Vec::new();
     for seed in seeds() {
         let graph = generate::graph(seed);
-        if graph.nodes().any(|(_, n)| DIFFERENT.contains(&n.op)) {
-            continue;
-        }
         let mut all = graph.clone();
         for value in graph.values() {
             all.add_output(&format!("value{}", value.index()), value);
@@ -151,7 +160,10 @@ fn nests_compute_what_their_nodes_do() {
         for stage in lower_graph(&graph) {
             let Work::Nest(nest) = stage.work else { continue };
             // Names given while the graph runs are not among those of its parameters.
-            if !nest.symbols().iter().all(|s| sample.bindings.contains_key(s)) || !is_closed(&nest) {
+            if !nest.ranges.iter().all(|(s, _)| sample.bindings.contains_key(s)) {
+                continue;
+            }
+            if jumps_after_rounding(&nest) {
                 continue;
             }
             let inputs: Vec<Tensor> = stage.inputs.iter().map(|v| values[v.index()].clone()).collect();

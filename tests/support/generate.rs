@@ -298,6 +298,7 @@ impl Maker {
                 smallvec![(*self.random.pick(&same)).into()]
             }
             Op::Softmax | Op::LogSoftmax => smallvec![self.axis(rank).into()],
+            Op::Copy => Attrs::new(),
             Op::Det => {
                 operands = vec![self.of(&TensorType::fixed(DType::F32, &[2, 2]))?];
                 Attrs::new()

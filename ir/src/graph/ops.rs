@@ -316,7 +316,7 @@ ops! {
     Bitcast = "bitcast"(x) [dtype: DType] { infer: infer::types::bitcast, eval: eval::types::bitcast, numerics: Exact }
 
     /// `saturate(round_to_even(x / scale) + zero)`, computed in f32 at least; to a float type without the
-    /// rounding to integers. Each extent of `scale` and `zero` divides that of `x`: 1 for a tensor, the extent
+    /// rounding to integers. NaN gives zero where integers do. Each extent of `scale` and `zero` divides that of `x`: 1 for a tensor, the extent
     /// for an axis, a part of it for groups.
     ///
     /// (C1) `x` is a float type. (C2) `scale` is a float type, `zero` of type `dtype`. (C3) the extents divide.

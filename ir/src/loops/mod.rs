@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 pub use interp::{InterpError, interpret, interpret_with};
 pub use parse::parse_nest;
+pub use visit::free_symbols;
 
 use crate::diag::Diags;
 use crate::dim::{Dim, Ranges, Symbol};
@@ -30,7 +31,7 @@ use crate::shape::TensorType;
 pub struct Nest {
     /// The name in text.
     pub name: String,
-    /// What is known of the symbolic extents.
+    /// What is known of the symbols; one that is no extent of a parameter must be declared here.
     pub ranges: Ranges,
     /// What is read.
     pub inputs: Vec<Buffer>,

@@ -10,7 +10,8 @@ use crate::dtype::DType;
 /// Everything that must hold of a nest; all problems are collected.
 pub(super) fn verify(nest: &Nest) -> Result<(), Diags> {
     let mut scope = Scope { names: BTreeMap::new(), diags: Diags::default(), nest };
-    for symbol in nest.symbols() {
+    let declared = nest.ranges.iter().map(|(symbol, _)| symbol.clone());
+    for symbol in nest.symbols().into_iter().chain(declared) {
         scope.names.insert(symbol, Name::Scalar(DType::I64));
     }
     for buffer in nest.params() {

@@ -4,6 +4,25 @@ use super::{Access, Combine, Cond, Expr, Stmt};
 use crate::dim::{Dim, Symbol};
 use crate::shape::{Shape, TensorType};
 
+/// The symbols of integer expressions that no loop or scalar of these statements names.
+pub fn free_symbols(body: &[Stmt]) -> std::collections::BTreeSet<Symbol> {
+    let found = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let mut named = std::collections::BTreeSet::new();
+    for stmt in body {
+        stmt.map_dims(&|d| {
+            found.borrow_mut().extend(d.symbols());
+            d.clone()
+        });
+        stmt.each(&mut |s| match s {
+            Stmt::For { var: name, .. } | Stmt::Let { name, .. } => {
+                named.insert(name.clone());
+            }
+            _ => {}
+        });
+    }
+    found.into_inner().difference(&named).cloned().collect()
+}
+
 impl Stmt {
     /// Calls `visit` for this statement and all inside it.
     pub fn each(&self, visit: &mut dyn FnMut(&Stmt)) {

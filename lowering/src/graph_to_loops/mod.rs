@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
 use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Attr, Graph, Node, NodeId, Op, Value};
-use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Space, Stmt};
+use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Space, Stmt, free_symbols};
 use tcc_ir::shape::{Shape, TensorType};
 
 /// One step of a model.
@@ -97,9 +97,15 @@ fn lower_value(graph: &Graph, plan: &materialise::Plan, root: Value) -> Stage {
     let output = Buffer { name: emit.output.clone(), ty: graph.ty(root).clone() };
     let inputs = emit.inputs.iter().map(|v| Buffer { name: emit.names[v].clone(), ty: graph.ty(*v).clone() });
     let inputs: Vec<Buffer> = inputs.collect();
+    // Of the model's symbols the nest declares those that it mentions.
+    let mut used = free_symbols(&body);
+    for buffer in inputs.iter().chain([&output]) {
+        buffer.ty.shape.iter().for_each(|d| used.extend(d.symbols()));
+    }
     let mut ranges = Ranges::default();
-    for (symbol, range) in graph.ranges.iter() {
-        ranges.set(symbol.clone(), range);
+    for symbol in used {
+        let range = graph.ranges.get(&symbol);
+        ranges.set(symbol, range);
     }
     let name = kernel_name(graph, anchor.unwrap_or(root), root);
     let nest = Nest { name, ranges, inputs, outputs: vec![output], body };

@@ -207,7 +207,9 @@ impl Emit<'_> {
         step.stmts.push(Stmt::store(place.clone(), first));
         let body = if conds.is_empty() { step.stmts } else { vec![Stmt::If { conds, body: step.stmts }] };
         block.stmts.extend(nested(&inner, LoopKind::Serial, body));
-        let result = self.name(Expr::Load(place), &mut block);
+        // A window of nothing but padding has no place; zero stands for it.
+        let zero = Expr::Const(DType::I64, Scalar::Int(0));
+        let result = self.name(Expr::binary(ScalarOp::Max, Expr::Load(place), zero), &mut block);
         self.finish(heavy, &indices(&outer), result, &mut block);
         nested(&outer, LoopKind::Parallel, block.stmts)
     }

@@ -33,6 +33,10 @@ pub(crate) fn quantize(call: &Call<'_>) -> Result<Vec<Tensor>, EvalError> {
     };
     let mut out: Vec<i64> = room(dtype, x.shape())?;
     out.extend(quotients.zip(zero.iter_scalars()).map(|(quotient, zero)| {
+        // What is no number converts to zero, as in `cast`.
+        if quotient.is_nan() {
+            return 0i128.clamp(least, greatest) as i64;
+        }
         let rounded = quotient.round_ties_even() as i128;
         rounded.saturating_add(zero.to_i128()).clamp(least, greatest) as i64
     }));
@@ -100,7 +104,7 @@ mod tests {
             %0 = quantize %x, %s, %z dtype=u8 : u8[6]\n return %0\n}";
         let x = f32s(&[6], &[1.0, 3.0, 1e9, -1e9, f64::NAN, 5.0]);
         let z = Tensor::from_slice(&[1], &[10u8]).unwrap();
-        assert_eq!(ints(&run_one(text, &[x, f32s(&[1], &[2.0]), z])), [10, 12, 255, 0, 10, 12]);
+        assert_eq!(ints(&run_one(text, &[x, f32s(&[1], &[2.0]), z])), [10, 12, 255, 0, 0, 12]);
     }
 
     #[test]

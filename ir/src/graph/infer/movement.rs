@@ -134,6 +134,10 @@ pub(crate) fn reverse(t: &Typing<'_>) -> Result<Types, Violation> {
     one(t.ty(0).clone())
 }
 
+pub(crate) fn copy(t: &Typing<'_>) -> Result<Types, Violation> {
+    one(t.ty(0).clone())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::graph::parse_graph;
@@ -146,8 +150,4 @@ mod tests {
         let error = format!("{:?}", parse_graph(text).unwrap_err());
         assert!(error.contains("expected extents of [1, 2] away from axis 0"), "{error}");
     }
-}
-
-pub(crate) fn copy(t: &Typing<'_>) -> Result<Types, Violation> {
-    one(t.ty(0).clone())
 }

@@ -80,7 +80,7 @@ pub fn interpret(nest: &Nest, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpEr
     interpret_with(nest, inputs, &bindings)
 }
 
-/// Symbols take their values from the extents of inputs.
+/// Symbols take their values from the extents of inputs; one that no input has takes the least of its range.
 fn bind_inputs(nest: &Nest, inputs: &[Tensor]) -> Result<Bindings, InterpError> {
     let mut bindings = Bindings::new();
     for (buffer, tensor) in nest.inputs.iter().zip(inputs) {
@@ -89,6 +89,9 @@ fn bind_inputs(nest: &Nest, inputs: &[Tensor]) -> Result<Bindings, InterpError> 
                 bindings.entry(symbol.clone()).or_insert(*extent as i64);
             }
         }
+    }
+    for (symbol, range) in nest.ranges.iter() {
+        bindings.entry(symbol.clone()).or_insert(range.lo);
     }
     Ok(bindings)
 }
@@ -104,6 +107,10 @@ pub fn interpret_with(
     for (symbol, value) in bindings {
         let slot = names.scalar(symbol);
         machine.set(slot, Scalar::Int(i128::from(*value)));
+    }
+    let declared = nest.ranges.iter().map(|(s, _)| s.clone());
+    if let Some(symbol) = nest.symbols().into_iter().chain(declared).find(|s| !bindings.contains_key(s)) {
+        return Err(InterpError::Size(format!("expected a value for the symbol `{symbol}`")));
     }
     if inputs.len() != nest.inputs.len() {
         let message = format!("expected {} inputs, got {}", nest.inputs.len(), inputs.len());
