@@ -15,3 +15,8 @@ pub use tcc_codegen as codegen;
 pub use tcc_ir as ir;
 pub use tcc_lowering as lowering;
 pub use tcc_runtime as runtime;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,6 +8,7 @@ use tcc_ir::scalar::{ScalarOp, Signature};
 
 use super::lanes::scalar_type;
 use super::program::Emit;
+use super::program::memory_type;
 use crate::EmitError;
 
 impl Emit<'_> {
@@ -421,16 +422,20 @@ impl Emit<'_> {
         self.builder.ins().ireduce(scalar_type(to), value)
     }
 
-    pub(super) fn bitcast(&mut self, reg: Reg, from: Reg) {
+    /// Bits are compared as they lie in memory, since narrow floats are held as wider ones.
+    pub(super) fn bitcast(&mut self, reg: Reg, from: Reg) -> Result<(), EmitError> {
         let (to, source) = (self.program.ty(reg), self.program.ty(from).dtype);
         let mut all = Vec::new();
         for lane in 0..to.lanes {
             let x = self.lane(from, lane);
-            let (a, b) = (scalar_type(source), scalar_type(to.dtype));
-            let value = if a == b { x } else { self.builder.ins().bitcast(b, MemFlagsData::new(), x) };
-            all.push(value);
+            let stored = self.as_stored(x, source)?;
+            let (a, b) = (self.builder.func.dfg.value_type(stored), memory_type(to.dtype));
+            let bits =
+                if a == b { stored } else { self.builder.ins().bitcast(b, MemFlagsData::new(), stored) };
+            all.push(self.as_held(bits, to.dtype)?);
         }
         self.assemble(reg, &all);
+        Ok(())
     }
 }
 

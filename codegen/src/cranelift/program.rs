@@ -209,7 +209,7 @@ impl Emit<'_> {
             Rhs::Copy(from) => self.copy(reg, *from),
             Rhs::Op(op, args) => self.operation(reg, *op, args)?,
             Rhs::Cast { value, saturate } => self.cast(reg, *value, *saturate)?,
-            Rhs::Bitcast(from) => self.bitcast(reg, *from),
+            Rhs::Bitcast(from) => self.bitcast(reg, *from)?,
             Rhs::Extract(from, lane) => {
                 let value = self.lane(*from, *lane);
                 self.fill(reg, value);
@@ -341,7 +341,7 @@ impl Emit<'_> {
 }
 
 /// The type under which an element lies in memory.
-fn memory_type(dtype: DType) -> Type {
+pub(super) fn memory_type(dtype: DType) -> Type {
     match dtype {
         DType::F64 => types::F64,
         DType::F32 => types::F32,
