@@ -5,7 +5,7 @@
 pub struct CpuTarget {
     /// `x86_64` or `aarch64`.
     pub arch: &'static str,
-    /// The features in the words of the runtime: `sse4.1`, `avx2`, `fma`, `avx512f`, …
+    /// The features in the words of the runtime: `sse4.1`, `avx2` (with `fma`), `avx512`, …
     pub features: Vec<String>,
     /// The micro-kernel for f32 tiles: its symbol.
     pub f32_tile: String,

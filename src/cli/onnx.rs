@@ -9,5 +9,5 @@ use super::Failure;
 
 /// Imports a model, or reports everything that stands in the way.
 pub(super) fn load(path: &Path) -> Result<Graph, Failure> {
-    import_file(path).map_err(|report| Failure::Input(format!("{}: {report}", path.display())))
+    import_file(path).map_err(|report| Failure::Input(report.to_string()))
 }

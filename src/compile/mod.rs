@@ -40,6 +40,18 @@ pub enum CompileError {
         /// The symbols there are.
         known: String,
     },
+    /// A value that the model does not take.
+    #[error("expected {name} in {lo}..={hi}, got {value}")]
+    OutOfRange {
+        /// The symbol.
+        name: String,
+        /// What was given.
+        value: i64,
+        /// The least it can be.
+        lo: i64,
+        /// The most it can be.
+        hi: i64,
+    },
     /// The backend failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -110,6 +122,13 @@ impl Compiler {
                 let known: Vec<String> = graph.symbols().iter().map(ToString::to_string).collect();
                 let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
                 return Err(CompileError::UnknownSymbol { name: symbol.to_string(), known });
+            }
+        }
+        for (symbol, value) in &self.bindings {
+            let range = graph.ranges.get(symbol);
+            if *value < range.lo || *value > range.hi {
+                let (name, value) = (symbol.to_string(), *value);
+                return Err(CompileError::OutOfRange { name, value, lo: range.lo, hi: range.hi });
             }
         }
         let value = |s: &Symbol| self.bindings.iter().find(|(name, _)| name == s).map(|(_, v)| Dim::from(*v));

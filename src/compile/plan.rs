@@ -294,7 +294,7 @@ impl Planner<'_> {
 /// The program of a nest under its default schedule.
 pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
     let mut program = lower_nest(&schedule(nest, &target.schedule()));
-    expand_functions(&mut program, target.has("fma"));
+    expand_functions(&mut program, target.has("avx2") || target.arch == "aarch64");
     program
 }
 

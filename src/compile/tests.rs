@@ -266,6 +266,6 @@ fn convolutions_in_tiles() {
         agrees(&text, &[]);
         let graph = parse_graph(&text).unwrap();
         let program = Compiler::new().emit(&graph, Stage::Program).unwrap();
-        assert!(program.contains("tile 14x32") || !native().has("avx512f"), "{program}");
+        assert!(program.contains(" k="), "no micro-tile in {program}");
     }
 }

@@ -66,7 +66,7 @@ const X86_FLAGS: [(&str, &str); 9] = [
     ("avx2", "has_popcnt"),
     ("avx2", "has_avx"),
     ("avx2", "has_avx2"),
-    ("fma", "has_fma"),
+    ("avx2", "has_fma"),
     ("avx2", "has_bmi1"),
 ];
 
