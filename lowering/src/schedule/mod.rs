@@ -6,6 +6,7 @@
 
 mod contraction;
 mod cut;
+mod guards;
 mod rows;
 
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};

@@ -7,6 +7,7 @@ use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Space, Stmt};
 use tcc_ir::shape::TensorType;
 
 use super::cut::into_vectors;
+use super::guards::stretches;
 use super::{CHUNK, Machine, join, limit, parallel_loops};
 
 pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Nest {
@@ -17,7 +18,9 @@ pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Nest {
     let has_loops = body.iter().any(|s| matches!(s, Stmt::For { .. }));
     let body = match (loops.last(), has_loops) {
         (None, _) => nest.body.clone(),
-        (Some(_), false) => elementwise(&loops, body, width),
+        (Some(_), false) => {
+            guarded(&loops, body, width, &ranges).unwrap_or_else(|| elementwise(&loops, body, width))
+        }
         (Some((var, extent)), true) => {
             let neighbours = neighbours(nest, body, var);
             let inner = inner_vectors(nest, body, width, &mut ranges);
@@ -55,6 +58,28 @@ fn elementwise(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64) -> Vec<Stmt> 
     let inner = into_vectors(&element, &extent, width, &body);
     let tiles = total.ceil_div(&chunk);
     vec![Stmt::For { var: tile, extent: tiles, kind: LoopKind::Parallel, body: inner }]
+}
+
+/// One parallel loop over chunks of rows, each cut where its guards change.
+fn guarded(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64, ranges: &Ranges) -> Option<Vec<Stmt>> {
+    let ((var, extent), outer) = loops.split_last()?;
+    let parts = stretches(var, extent, body, ranges)?;
+    let row: Vec<Stmt> = parts.iter().flat_map(|p| into_vectors(&p.var, &p.extent, width, &p.body)).collect();
+    if outer.is_empty() {
+        return Some(row);
+    }
+    let total: Dim = outer.iter().map(|(_, e)| e.clone()).product();
+    let rows = Dim::from((CHUNK / extent.as_const()?.max(1)).max(1));
+    let (tile, row_of_tile) = (Symbol::new("tile"), Symbol::new("r"));
+    let start = &Dim::sym(tile.clone()) * &rows;
+    let at = &start + &Dim::sym(row_of_tile.clone());
+    let inner = Stmt::serial(row_of_tile, rows.minimum(&(&total - &start)), join(&row, outer, &at));
+    Some(vec![Stmt::For {
+        var: tile,
+        extent: total.ceil_div(&rows),
+        kind: LoopKind::Parallel,
+        body: vec![inner],
+    }])
 }
 
 /// One parallel loop over rows.
