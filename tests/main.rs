@@ -8,5 +8,6 @@ mod filetests;
 mod properties;
 mod properties_compiled;
 mod properties_nests;
+mod schema;
 mod support;
 mod tidy;
