@@ -12,12 +12,16 @@
 //! of workers; what stands before the loop, every worker does for itself. `block` and `thread` loops do the
 //! same for a grid. A `barrier` makes the writes of the threads of a block visible to each other.
 
+mod interp;
 mod parse;
 mod print;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use smallvec::SmallVec;
 
+pub use interp::{InterpError, interpret};
 pub use parse::parse_program;
 
 use crate::diag::Diags;
