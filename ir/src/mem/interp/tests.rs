@@ -19,20 +19,22 @@ fn vectors_run_lane_by_lane() {
     let text = "program @v(x: f32[N]) -> (y: f32[N], z: i64[4], w: i32[2]) where N in 1..=64 {
         %0: f32 = 0.5
         %1: f32x8 = %0
-        for r in 0..(N + 7) / 8 parallel {
+        for r in 0..(N + 7) / 8 {
           %2: f32x8 = load x[8*r active N - 8*r]
           %3: f32x8 = mul %2, %1
           store y[8*r active N - 8*r] = %3
         }
+        %4: i64x4 = index(N step -2)
+        store z[3 stride -1] = %4
+        %5: f32x2 = load x[1 stride 2]
+        %6: i32x2 = bitcast %5
+        %7: i32x2 = cast %5
+        %8: i32 = lane 1 of %7
+        %9: i32x2 = %8
+        %10: i32x2 = sub %6, %9
+        store w[0] = %10
       }";
-    let text = text.replace("for r", "%4: i64x4 = index(N step -2) for r");
-    let text =
-        text.replace("parallel {", "{").replace("}\n      }", "}\n store z[3 stride -1] = %4 \n      ");
-    let text = format!(
-        "{text} %5: f32x2 = load x[1 stride 2] %6: i32x2 = bitcast %5 %7: i32x2 = cast %5
-         %8: i32 = lane 1 of %7 %9: i32x2 = %8 %10: i32x2 = sub %6, %9 store w[0] = %10 }}"
-    );
-    let out = run(&text, &[ramp(&[2, 5])], &[("N", 10)]).unwrap();
+    let out = run(text, &[ramp(&[2, 5])], &[("N", 10)]).unwrap();
     assert_eq!(out[0].literal(), "[0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5]");
     assert_eq!(out[1].literal(), "[4, 6, 8, 10]");
     assert_eq!(out[2].literal(), format!("[{}, {}]", 0x3f80_0000 - 3, 0x4040_0000 - 3));
@@ -90,38 +92,33 @@ const REVERSE: &str = "program @rev(x: f32[8]) -> (y: f32[8]) {
 fn threads_run_from_barrier_to_barrier() {
     let out = run(REVERSE, &[ramp(&[8])], &[]).unwrap();
     assert_eq!(out[0].literal(), "[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]");
-    // A sum over all threads, halving in a loop with barriers, in a buffer that is then used again.
+    // A sum over all threads, halving from step to step.
     let tree = "program @sum(x: f32[16]) -> (y: f32[2]) {
-        alloc s: f32[8] in shared
         for b in 0..2 block.x {
+          alloc s: f32[8] in shared
           for t in 0..8 thread.x {
             %0: f32 = load x[8*b + t]
-            store s[8*0 + t] = %0
+            store s[t] = %0
             barrier
             for h in 0..3 {
-              if t < 4 / (h*h + 1) - h / 2 {
+              if t < 4 / (h + 1) {
                 %1: f32 = load s[t]
-                %2: f32 = load s[t + 4 / (h*h + 1) - h / 2]
+                %2: f32 = load s[t + 4 / (h + 1)]
                 %3: f32 = add %1, %2
-              } else { %3: f32 = 0.0 }
-              barrier
-              if t < 4 / (h*h + 1) - h / 2 { store s[t] = %3 }
+                store s[t] = %3
+              }
               barrier
             }
           }
           %4: f32 = load s[0]
           store y[b] = %4
-          barrier
         }
       }";
-    // Extents of 4, 2 and, for h = 2, 0: the last step is left to the load below.
-    let race = run(tree, &[ramp(&[16])], &[]).unwrap_err();
-    assert!(matches!(race, InterpError::Race { .. }), "shared memory of two blocks is not one: {race}");
-    let own = tree
-        .replace("alloc s: f32[8] in shared", "")
-        .replace("for b in 0..2 block.x {", "for b in 0..2 block.x { alloc s: f32[8] in shared");
-    let own = own.replace("store y[b] = %4", "%5: f32 = load s[1] %6: f32 = add %4, %5 store y[b] = %6");
-    assert_eq!(run(&own, &[ramp(&[16])], &[]).unwrap()[0].literal(), "[28.0, 92.0]");
+    assert_eq!(run(tree, &[ramp(&[16])], &[]).unwrap()[0].literal(), "[28.0, 92.0]");
+    let alloc = "alloc s: f32[8] in shared";
+    let outside = tree.replace(alloc, "").replace("for b", &format!("{alloc} for b"));
+    let race = run(&outside, &[ramp(&[16])], &[]).unwrap_err();
+    assert!(matches!(race, InterpError::Race { first: 0, second: 1, .. }), "{race}");
 }
 
 #[test]
@@ -132,11 +129,15 @@ fn missing_and_divergent_barriers_are_found() {
     let initialised = missing.replace("for t in", "%2: f32x4 = 0.0 store s[0] = %2 barrier for t in");
     let error = run(&initialised, &[ramp(&[8])], &[]).unwrap_err();
     assert!(matches!(error, InterpError::ThreadRace { .. }), "{error}");
-    let divergent = REVERSE.replace("barrier", "if u < 1 { barrier }");
-    let error = run(&divergent, &[ramp(&[8])], &[]).unwrap_err();
-    assert!(matches!(error, InterpError::Diverged { first: 0, second: 1, .. }), "{error}");
-    let two = REVERSE.replace("barrier", "if t < 1 { barrier } else { barrier }");
-    assert!(matches!(run(&two, &[ramp(&[8])], &[]), Err(InterpError::Diverged { .. })));
+    for barriers in
+        ["if u < 1 { barrier }", "if t < 1 { barrier } else { barrier }", "for i in 0..t { barrier }"]
+    {
+        let text = format!(
+            "program @d() -> () {{ for t in 0..2 thread.y {{ for u in 0..2 thread.x {{ {barriers} }} }} }}"
+        );
+        let error = run(&text, &[], &[]).unwrap_err();
+        assert!(matches!(error, InterpError::Diverged { first: 0, second: 1, .. }), "{barriers}: {error}");
+    }
 }
 
 #[test]
