@@ -152,3 +152,20 @@ fn a_constant_of_another_type_is_found() {
     program.body = vec![Inst::Set { reg: Reg(7), value: Rhs::Copy(Reg(8)) }];
     assert_eq!(program.verify().unwrap_err().0[0].code, "register");
 }
+
+#[test]
+fn damaged_text_is_an_error_or_another_program() {
+    let text = "program @d(x: f32[4*N], e: f32[1]) -> (y: f32[4*N]) where N in 0..=4 {
+        unused %3: u8x2
+        for r in 0..N parallel { %0: f32x4 = load x[4*r stride 1 active 4] %1: f32x4 = -1.5 %2: f32x4 = add %0, %1
+        if r < 2 { store y[4*r] = %2 } else { tile 4x4 m=1 n=4 k=N : y[4*r; 0, 1] += x[0; 4, 1] * x[0; 1, 1] } } }";
+    for at in 0..text.len() {
+        for with in ["", "%", "é", "9", "(", "}", " "] {
+            let damaged = format!("{}{with}{}", &text[..at], &text[at + 1..]);
+            if let Ok(program) = parse_program(&damaged) {
+                assert_eq!(parse(&program.to_string()), program, "{damaged}");
+            }
+            let _ = parse_program(&damaged[..damaged.floor_char_boundary(at)]);
+        }
+    }
+}

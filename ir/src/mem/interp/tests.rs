@@ -221,7 +221,7 @@ fn bombs_are_refused() {
         format!("for i in 0..{huge} parallel {{ }}"),
         format!("for i in 0..{huge} thread.x {{ }}"),
         format!("for i in 0..{huge} thread.x {{ barrier }}"),
-        format!("for i in 0..10000000 thread.x {{ %0: f32x65536 = 1.0 barrier store y[0] = %0 }}"),
+        "for i in 0..10000000 thread.x { %0: f32x65536 = 1.0 barrier store y[0] = %0 }".to_owned(),
         format!("for i in 0..{huge} {{ alloc t: f32[{huge}] in stack }}"),
         format!("alloc t: f32[{huge}] in stack"),
         "alloc t: f32[-1] in stack".to_owned(),
