@@ -5,14 +5,26 @@
 //! an accumulator is a register and needs no loop-carried values. Offsets stay integer expressions over loop
 //! variables and symbols, in normal form, so that a backend can hoist and share their parts.
 //!
+//! Registers belong to one worker, block or thread: an iteration of a `parallel`, `block` or `thread` loop reads
+//! those it assigned itself or that were assigned before the loop, and none of its own are left behind it.
+//!
 //! A program whose body ends in one `parallel` loop is run in ranges of that loop's iterations, by any number
 //! of workers; what stands before the loop, every worker does for itself. `block` and `thread` loops do the
 //! same for a grid. A `barrier` makes the writes of the threads of a block visible to each other.
 
+mod interp;
+mod parse;
 mod print;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use smallvec::SmallVec;
 
+pub use interp::{InterpError, interpret};
+pub use parse::parse_program;
+
+use crate::diag::Diags;
 use crate::dim::{Dim, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
 pub use crate::loops::{Cond, Space};
@@ -136,6 +148,8 @@ pub enum Inst {
 }
 
 /// The operands of a micro-tile contraction; extents may be below those of the tile it was made for.
+///
+/// Elements of `a` and `b` are converted to the type of `c`, which is no narrower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
     /// Rows of `a` and `c`.
@@ -205,11 +219,16 @@ pub enum Rhs {
     },
     /// The same bits under the register's type.
     Bitcast(Reg),
-    /// One lane.
+    /// One lane, in every lane.
     Extract(Reg, u32),
 }
 
 impl Program {
+    /// Checks names, scopes, registers and types; collects all problems.
+    pub fn verify(&self) -> Result<(), Diags> {
+        verify::verify(self)
+    }
+
     /// The inputs, then the outputs.
     pub fn params(&self) -> impl Iterator<Item = &Memory> {
         self.inputs.iter().chain(&self.outputs)

@@ -1,8 +1,12 @@
 //! From program to text.
+//!
+//! A register's type stands at each of its assignments; registers that are never assigned are listed as
+//! `unused`. Offsets stand in brackets, since a `%` behind an expression would be a remainder.
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs};
+use super::{Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, each};
+use crate::dim::{Dim, Symbol};
 
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -17,6 +21,7 @@ impl Display for Program {
             write!(f, "{}{symbol} in {}..={}", if i == 0 { " where " } else { ", " }, range.lo, range.hi)?;
         }
         writeln!(f, " {{")?;
+        unused(f, self)?;
         block(f, self, &self.body, 1)?;
         writeln!(f, "}}")
     }
@@ -27,6 +32,23 @@ fn list(f: &mut Formatter<'_>, items: &[Memory]) -> fmt::Result {
         write!(f, "{}{item}", if i > 0 { ", " } else { "" })?;
     }
     Ok(())
+}
+
+fn unused(f: &mut Formatter<'_>, program: &Program) -> fmt::Result {
+    let mut assigned = vec![false; program.regs.len()];
+    each(&program.body, &mut |inst| {
+        if let Inst::Set { reg, .. } = inst
+            && let Some(flag) = assigned.get_mut(reg.0 as usize)
+        {
+            *flag = true;
+        }
+    });
+    let mut lead = "  unused ";
+    for (i, _) in assigned.iter().enumerate().filter(|(_, assigned)| !**assigned) {
+        write!(f, "{lead}%{i}: {}", program.regs[i])?;
+        lead = ", ";
+    }
+    if lead == ", " { writeln!(f) } else { Ok(()) }
 }
 
 fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) -> fmt::Result {
@@ -40,8 +62,8 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
             }
             Inst::Bind { name, reg } => writeln!(f, "{pad}bind {name} = {reg}")?,
             Inst::Store { memory, offset, stride, value, active } => {
-                write!(f, "{pad}store {memory}[{offset}]")?;
-                lanes(f, stride, active)?;
+                write!(f, "{pad}store ")?;
+                lanes(f, memory, offset, stride, active)?;
                 writeln!(f, " = {value}")?;
             }
             Inst::Alloc { memory, space } => writeln!(f, "{pad}alloc {memory} in {space}")?,
@@ -51,9 +73,9 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
                 writeln!(f, "{pad}}}")?;
             }
             Inst::If { conds, then, otherwise } => {
-                write!(f, "{pad}if ")?;
+                write!(f, "{pad}if")?;
                 for (i, cond) in conds.iter().enumerate() {
-                    write!(f, "{}{} < {}", if i == 0 { "" } else { " && " }, cond.left, cond.right)?;
+                    write!(f, "{}{} < {}", if i == 0 { " " } else { " && " }, cond.left, cond.right)?;
                 }
                 writeln!(f, " {{")?;
                 block(f, program, then, depth + 1)?;
@@ -78,23 +100,31 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
     Ok(())
 }
 
-fn lanes(f: &mut Formatter<'_>, stride: &crate::dim::Dim, active: &Option<crate::dim::Dim>) -> fmt::Result {
+fn lanes(
+    f: &mut Formatter<'_>,
+    memory: &Symbol,
+    offset: &Dim,
+    stride: &Dim,
+    active: &Option<Dim>,
+) -> fmt::Result {
+    write!(f, "{memory}[{offset}")?;
     if !stride.is(1) {
         write!(f, " stride {stride}")?;
     }
-    match active {
-        Some(active) => write!(f, " active {active}"),
-        None => Ok(()),
+    if let Some(active) = active {
+        write!(f, " active {active}")?;
     }
+    f.write_str("]")
 }
 
 fn rhs(f: &mut Formatter<'_>, ty: RegType, value: &Rhs) -> fmt::Result {
     match value {
         Rhs::Const(value) => write!(f, "{}", value.text(ty.dtype)),
-        Rhs::Index { base, step } => write!(f, "index {base} step {step}"),
+        Rhs::Index { base, step } if step.is(0) => write!(f, "index({base})"),
+        Rhs::Index { base, step } => write!(f, "index({base} step {step})"),
         Rhs::Load { memory, offset, stride, active } => {
-            write!(f, "load {memory}[{offset}]")?;
-            lanes(f, stride, active)
+            f.write_str("load ")?;
+            lanes(f, memory, offset, stride, active)
         }
         Rhs::Copy(reg) => write!(f, "{reg}"),
         Rhs::Op(op, args) => {
