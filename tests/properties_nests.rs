@@ -2,12 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tcc::ir::dim::Bindings;
 use tcc::ir::dtype::DType;
 use tcc::ir::graph::eval::evaluate;
 use tcc::ir::loops::{Combine, Expr, Nest, Stmt, interpret_with, parse_nest};
 use tcc::ir::scalar::{ScalarOp, Signature};
 use tcc::ir::tensor::{Tensor, Tolerance};
 use tcc::lowering::graph_to_loops::{Work, lower_graph};
+use tcc::lowering::loops_to_mem::lower_nest;
 use tcc::lowering::pass::{
     CheckOptions, Ir, Level, Pipeline, Registry, RunOptions, random_inputs, run as run_pipeline,
 };
@@ -116,6 +118,31 @@ fn damage(text: &mut String, token: &str, random: &mut Random) {
     let from = place(text.len(), text);
     let to = from + place((text.len() - from).min(12), &text[from..]);
     text.replace_range(from..to, token);
+}
+
+/// Lowering keeps what a nest computes, bit for bit: it orders nothing anew.
+#[test]
+fn programs_compute_what_their_nests_do() {
+    let mut compared = 0;
+    for nest in seeds().flat_map(nests) {
+        let bindings: Bindings =
+            nest.ranges.iter().map(|(s, r)| (s.clone(), r.lo.max(2).min(r.hi))).collect();
+        let tensor = |i: usize| {
+            let ty = &nest.inputs[i].ty;
+            Tensor::random(ty.dtype, &ty.shape.eval(&bindings).ok()?, i as u64).ok()
+        };
+        let Some(inputs) = (0..nest.inputs.len()).map(tensor).collect::<Option<Vec<_>>>() else { continue };
+        let Ok(expected) = interpret_with(&nest, &inputs, &bindings) else { continue };
+        let program = lower_nest(&nest);
+        let got = tcc::ir::mem::interpret(&program, &inputs, &bindings)
+            .unwrap_or_else(|e| panic!("{e}\n{nest}\n{program}"));
+        for (got, want) in got.iter().zip(&expected) {
+            let got = got.reshape(want.shape()).unwrap();
+            assert_eq!(&got, want, "{nest}\n{program}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 500, "{compared}");
 }
 
 /// Whether a result that may be rounded differently goes into a function that jumps: then a difference in the
