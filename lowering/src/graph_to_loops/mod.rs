@@ -5,6 +5,7 @@
 //! contractions) have a nest each ([`reduction`], [`contraction`], …), whose last step may carry on with the
 //! elementwise ops behind it. What has no loops, such as sorting, stays an op for the host.
 
+mod attention;
 mod contraction;
 mod element;
 mod materialise;
