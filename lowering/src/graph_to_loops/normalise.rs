@@ -3,9 +3,9 @@
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Node, Op, Value};
-use tcc_ir::loops::{Expr, LoopKind, Stmt};
+use tcc_ir::loops::{Access, Buffer, Expr, LoopKind, Space, Stmt};
 use tcc_ir::scalar::ScalarOp;
-use tcc_ir::shape::Shape;
+use tcc_ir::shape::{Shape, TensorType};
 
 use super::reduction::identity;
 use super::{Block, Emit, accumulate, accumulator_type, float, indices, int, nested};
@@ -16,6 +16,13 @@ struct Rows {
     /// The axes walked over, in order.
     walked: Vec<usize>,
     shape: Shape,
+}
+
+impl Rows {
+    /// The element of a buffer of one row that belongs to an element of the tensor.
+    fn in_buffer(&self, name: &Symbol, at: &[Dim]) -> Access {
+        Access::new(name.clone(), self.walked.iter().map(|axis| at[*axis].clone()))
+    }
 }
 
 impl Emit<'_> {
@@ -64,28 +71,82 @@ impl Emit<'_> {
         self.element(x, at, block).cast(dtype, kept)
     }
 
+    /// A buffer for one row.
+    fn row_buffer(&mut self, rows: &Rows, dtype: DType, block: &mut Block) -> Symbol {
+        let name = Symbol::new(&format!("row{}", self.scalars));
+        self.scalars += 1;
+        let shape: Shape = rows.walked.iter().map(|a| rows.shape[*a].clone()).collect();
+        let buffer = Buffer { name: name.clone(), ty: TensorType::new(dtype, shape) };
+        block.stmts.push(Stmt::Alloc { buffer, space: Space::Stack });
+        name
+    }
+
+    /// Where the elements of a row are read from again and again: from memory if they are there, else from a
+    /// buffer, so that each is computed once. `join` gives the indices of the tensor for those of the rows.
+    fn row_source(
+        &mut self,
+        rows: &Rows,
+        x: Value,
+        kept: DType,
+        join: &dyn Fn(&[Dim]) -> Vec<Dim>,
+        block: &mut Block,
+    ) -> Option<Symbol> {
+        if self.plan.has_memory(x) {
+            return None;
+        }
+        let name = self.row_buffer(rows, kept, block);
+        let computed = self.walk(rows, |e, at, b| {
+            let value = e.row_element(x, &join(at), kept, b);
+            b.stmts.push(Stmt::store(rows.in_buffer(&name, at), value));
+        });
+        block.stmts.extend(computed);
+        Some(name)
+    }
+
     pub(super) fn softmax(&mut self, heavy: Value, node: &Node) -> Vec<Stmt> {
         let x = node.operands[0];
         let dtype = self.dtype(x);
         let kept = accumulator_type(dtype);
         let rows = self.rows(&self.shape(x).clone(), vec![int(node, "axis") as usize]);
         let mut block = Block::default();
-        let max = self.fold(&rows, ScalarOp::Max, kept, &mut block, |e, at, b| e.row_element(x, at, kept, b));
+        let source = self.row_source(&rows, x, kept, &|at| at.to_vec(), &mut block);
+        let element = |e: &mut Self, at: &[Dim], b: &mut Block| match &source {
+            Some(name) => Expr::Load(rows.in_buffer(name, at)),
+            None => e.row_element(x, at, kept, b),
+        };
+        let max = self.fold(&rows, ScalarOp::Max, kept, &mut block, |e, at, b| element(e, at, b));
         let shifted = |e: &mut Self, at: &[Dim], b: &mut Block| {
-            Expr::binary(ScalarOp::Sub, e.row_element(x, at, kept, b), max.clone())
+            Expr::binary(ScalarOp::Sub, element(e, at, b), max.clone())
         };
         let exp = |value: Expr| Expr::Op(ScalarOp::Exp, vec![value]);
-        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| exp(shifted(e, at, b)));
+        // The exponentials are needed twice, except where only their sum is.
+        let powers = match (node.op, &source) {
+            (Op::LogSoftmax, _) => None,
+            (_, Some(name)) => Some(name.clone()),
+            (_, None) => Some(self.row_buffer(&rows, kept, &mut block)),
+        };
+        if let Some(powers) = &powers {
+            let computed = self.walk(&rows, |e, at, b| {
+                let value = exp(shifted(e, at, b));
+                b.stmts.push(Stmt::store(rows.in_buffer(powers, at), value));
+            });
+            block.stmts.extend(computed);
+        }
+        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| match &powers {
+            Some(powers) => Expr::Load(rows.in_buffer(powers, at)),
+            None => exp(shifted(e, at, b)),
+        });
         let factor = match node.op {
             Op::LogSoftmax => Expr::Op(ScalarOp::Log, vec![sum]),
             _ => Expr::binary(ScalarOp::Div, Expr::number(kept, 1.0), sum),
         };
         let factor = self.name(factor, &mut block);
         let last = self.walk(&rows, |e, at, b| {
-            let value = shifted(e, at, b);
-            let value = match node.op {
-                Op::LogSoftmax => Expr::binary(ScalarOp::Sub, value, factor),
-                _ => Expr::binary(ScalarOp::Mul, exp(value), factor),
+            let value = match &powers {
+                Some(powers) => {
+                    Expr::binary(ScalarOp::Mul, Expr::Load(rows.in_buffer(powers, at)), factor)
+                }
+                None => Expr::binary(ScalarOp::Sub, shifted(e, at, b), factor),
             };
             let value = e.name(value.cast(kept, dtype), b);
             e.finish(heavy, at, value, b);
@@ -168,12 +229,16 @@ impl Emit<'_> {
         let kept = accumulator_type(dtype);
         let centred = node.op != Op::RmsNorm;
         let mut block = Block::default();
-        let element = |e: &mut Self, at: &[Dim], b: &mut Block| e.row_element(x, &join(at), kept, b);
+        let source = self.row_source(rows, x, kept, join, &mut block);
+        let element = |e: &mut Self, at: &[Dim], b: &mut Block| match &source {
+            Some(name) => Expr::Load(rows.in_buffer(name, at)),
+            None => e.row_element(x, &join(at), kept, b),
+        };
         let (mean, factor) = self.moments(rows, &element, kept, centred, float(node, "eps"), &mut block);
         let last = self.walk(rows, |e, at, b| {
+            let value = element(e, at, b);
             let at = join(at);
             let place = factors(&at);
-            let value = e.row_element(x, &at, kept, b);
             let value = if centred { Expr::binary(ScalarOp::Sub, value, mean) } else { value };
             let value = Expr::binary(ScalarOp::Mul, value, factor);
             let scale = e.row_element(node.operands[1], &place, kept, b);
