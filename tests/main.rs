@@ -4,6 +4,7 @@
 
 mod cli;
 mod docs;
+mod embedding;
 mod filetests;
 mod properties;
 mod properties_compiled;

@@ -2,6 +2,7 @@
 
 mod host;
 mod plan;
+mod session;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,11 @@ use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::schedule::schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
-    Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
+    Executable, Expr, Means, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
 };
 use tcc_runtime::threads::Parallel;
 
+pub use self::session::Session;
 use self::target::Schedulable;
 pub use self::target::native;
 
@@ -293,6 +295,11 @@ impl Compiled {
         stack.pop().filter(|_| stack.is_empty())
     }
 
+    /// A series of runs that share their memory.
+    pub fn session(&self) -> Session {
+        Session::new(self)
+    }
+
     /// Runs the model for its time alone; outputs are dropped as the runtime made them.
     pub fn measure(
         &self,
@@ -342,6 +349,6 @@ impl Compiled {
             let work = self.host.get(index as usize).ok_or("no such op")?;
             host::carry_out(work, inputs, symbols, &self.model().symbols)
         };
-        self.executable.run(&views, threads, &host, profile)
+        self.executable.run(&views, &Means { threads, host: &host, cancel: None, profile })
     }
 }

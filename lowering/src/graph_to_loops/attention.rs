@@ -189,28 +189,24 @@ impl Emit<'_> {
             });
             row.stmts.push(scaled);
             let largest = emit.accumulator(dtype, Expr::Load(best.clone()), &mut row);
-            let each = emit.each(keys, |_, j| {
-                vec![accumulate(largest.clone(), ScalarOp::Max, Expr::Load(element(&j)))]
-            });
+            let each = emit
+                .each(keys, |_, j| vec![accumulate(largest.clone(), ScalarOp::Max, Expr::Load(element(&j)))]);
             row.stmts.push(each);
             let largest = emit.name(Expr::Load(largest), &mut row);
             // Of a row that excludes every key so far, zero keeps the weights at exp(-inf).
             let none = Expr::binary(ScalarOp::Eq, largest.clone(), lowest(dtype));
             let base = Expr::Op(ScalarOp::Select, vec![none, Expr::number(dtype, 0.0), largest.clone()]);
             let base = emit.name(base, &mut row);
-            let relative = |score: Expr| {
-                Expr::Op(ScalarOp::Exp, vec![Expr::binary(ScalarOp::Sub, score, base.clone())])
-            };
+            let relative =
+                |score: Expr| Expr::Op(ScalarOp::Exp, vec![Expr::binary(ScalarOp::Sub, score, base.clone())]);
             let factor = emit.name(relative(Expr::Load(best.clone())), &mut row);
             row.stmts.push(Stmt::store(best, largest));
-            let weighted = emit.each(keys, |_, j| {
-                vec![Stmt::store(element(&j), relative(Expr::Load(element(&j))))]
-            });
+            let weighted =
+                emit.each(keys, |_, j| vec![Stmt::store(element(&j), relative(Expr::Load(element(&j))))]);
             row.stmts.push(weighted);
             let total = emit.accumulator(dtype, Expr::number(dtype, 0.0), &mut row);
-            let summed = emit.each(keys, |_, j| {
-                vec![accumulate(total.clone(), ScalarOp::Add, Expr::Load(element(&j)))]
-            });
+            let summed = emit
+                .each(keys, |_, j| vec![accumulate(total.clone(), ScalarOp::Add, Expr::Load(element(&j)))]);
             row.stmts.push(summed);
             let before = Expr::binary(ScalarOp::Mul, Expr::Load(sum.clone()), factor.clone());
             row.stmts.push(Stmt::store(sum, Expr::binary(ScalarOp::Add, before, Expr::Load(total))));

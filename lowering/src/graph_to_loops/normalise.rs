@@ -143,9 +143,7 @@ impl Emit<'_> {
         let factor = self.name(factor, &mut block);
         let last = self.walk(&rows, |e, at, b| {
             let value = match &powers {
-                Some(powers) => {
-                    Expr::binary(ScalarOp::Mul, Expr::Load(rows.in_buffer(powers, at)), factor)
-                }
+                Some(powers) => Expr::binary(ScalarOp::Mul, Expr::Load(rows.in_buffer(powers, at)), factor),
                 None => Expr::binary(ScalarOp::Sub, shifted(e, at, b), factor),
             };
             let value = e.name(value.cast(kept, dtype), b);
