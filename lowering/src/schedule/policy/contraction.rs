@@ -126,12 +126,12 @@ fn tiled(
         let others = others.map(|(_, (var, _))| var.clone());
         draft.step(Reorder { loops: others.chain([row.clone(), col.clone(), sum.clone()]).collect() })?;
     }
-    draft.step(Tensorise { loops: vec![row, col, sum] })?;
+    draft.step(Tensorise { loops: vec![row, col, sum], width })?;
 
     let vector = (machine.vector_bytes / 4).min(width);
     if parts.summed.len() == 1 {
         // Right before the one product that overwrites it, zeroing costs nothing.
-        draft.step(Tensorise { loops: vec![rowz, colz] })?;
+        draft.step(Tensorise { loops: vec![rowz, colz], width })?;
     } else {
         draft.step(Pad { var: colz.clone(), extent: width })?;
         draft.vectors(&colz, vector)?;

@@ -4,6 +4,7 @@
 //! its result is always a list of steps that can be printed, edited and applied again.
 
 mod contraction;
+mod products;
 mod rows;
 
 use tcc_ir::dim::{Dim, Symbol};

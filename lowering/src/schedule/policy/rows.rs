@@ -3,8 +3,8 @@
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
 
-use super::{Draft, names, parallel_loops};
-use crate::schedule::site::{Site, each_access, flat};
+use super::{Draft, names, parallel_loops, products};
+use crate::schedule::site::{Site, buffer_of, each_access, flat};
 use crate::schedule::steps::{Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
 use crate::schedule::{Machine, Refusal};
 
@@ -24,12 +24,14 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
         },
         (Some((var, extent)), true) => {
             let columns = neighbours(nest, body, var) && extent.as_const() != Some(1);
+            let blocks = products::draft(nest, machine);
             let mut found = Vec::new();
-            inner_loops(nest, body, width, &mut found);
+            let (_, body) = parallel_loops(blocks.nest());
+            inner_loops(blocks.nest(), body, width, &mut found);
             if found.is_empty() && columns {
                 side_by_side(nest, &loops, width)
             } else {
-                one_after_the_other(nest, &loops, &found, width)
+                one_after_the_other(blocks, &loops, &found, width)
             }
         }
     };
@@ -152,12 +154,11 @@ enum Inner {
 
 /// One parallel loop over rows, the loops inside cut into vectors.
 fn one_after_the_other(
-    nest: &Nest,
+    mut draft: Draft,
     loops: &[(Symbol, Dim)],
     inner: &[Inner],
     width: i64,
 ) -> Result<Draft, Refusal> {
-    let mut draft = Draft::of(nest);
     for found in inner {
         match found {
             Inner::Elements(var) => draft.vectors(var, width)?,
@@ -201,7 +202,7 @@ fn inner_loops(nest: &Nest, body: &[Stmt], width: i64, found: &mut Vec<Inner>) {
         if !worthwhile || !neighbours(nest, body, var) {
             continue;
         }
-        if stores_to_memory(nest, body) {
+        if stores_to_memory(nest, body, var) {
             found.push(Inner::Elements(var.clone()));
         } else if let Some(into) = combines_into(nest, body) {
             found.push(Inner::Reduction { var: var.clone(), into });
@@ -210,11 +211,13 @@ fn inner_loops(nest: &Nest, body: &[Stmt], width: i64, found: &mut Vec<Inner>) {
 }
 
 /// Whether every store of a loop's body goes to an element of its own.
-fn stores_to_memory(nest: &Nest, body: &[Stmt]) -> bool {
+fn stores_to_memory(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
+    let own = |target: &Access| {
+        nest.outputs.iter().any(|b| b.name == target.buffer)
+            || buffer_of(nest, &target.buffer).and_then(|b| step(&b, target, var)).is_some_and(|s| s.is(1))
+    };
     body.iter().all(|s| match s {
-        Stmt::Store { targets, combine: Combine::Replace, .. } => {
-            targets.iter().all(|t| nest.outputs.iter().any(|b| b.name == t.buffer))
-        }
+        Stmt::Store { targets, combine: Combine::Replace, .. } => targets.iter().all(own),
         Stmt::Let { .. } => true,
         _ => false,
     })
@@ -235,8 +238,8 @@ fn neighbours(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
     let mut good = true;
     let mut found = false;
     each_access(body, &mut |access, _| {
-        let Some(buffer) = nest.params().find(|b| b.name == access.buffer) else { return };
-        match step(buffer, access, var) {
+        let Some(buffer) = buffer_of(nest, &access.buffer) else { return };
+        match step(&buffer, access, var) {
             Some(s) if s.is(1) => found = true,
             Some(s) if s.is(0) => {}
             _ => good = false,

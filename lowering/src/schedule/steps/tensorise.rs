@@ -23,8 +23,8 @@
 //! }
 //! ```
 //! ```steps
-//! tensorise([zi, zj])
-//! tensorise([i, j, k])
+//! tensorise([zi, zj], 16)
+//! tensorise([i, j, k], 16)
 //! ```
 //! ```tcc
 //! nest @f(a: f32[4, 64], b: f32[64, 16]) -> (y: f32[4, 16]) {
@@ -50,8 +50,8 @@
 //! ```
 //!
 //! All three are matrices in memory; neighbours along the columns of `c` and `b` are neighbours there. A
-//! micro-kernel reads whole rows of `b`, as wide as those of `c`: they must be there to be read. Two loops that
-//! fill `c` with zeros right before the product are made part of it.
+//! micro-kernel reads whole rows of `b`, as wide as the tile that it was written for: they must be there to be read.
+//! Two loops that fill `c` with zeros right before the product are made part of it.
 
 use tcc_ir::dim::{Dim, Ranges, Symbol};
 use tcc_ir::dtype::DType;
@@ -66,6 +66,8 @@ step! {
     Tensorise = "tensorise"(
         /// The loops over rows, columns and products; or over rows and columns of a tile that is zeroed.
         loops: Vec<Symbol>,
+        /// The columns that a micro-kernel reads at a time.
+        width: i64,
     )
 }
 
@@ -77,7 +79,7 @@ impl Tensorise {
         chain.loops.iter().try_for_each(|l| expect_plain(l.var, l.kind))?;
         let stmt = match self.loops.as_slice() {
             [row, column] => zero(nest, &chain, row, column)?,
-            [row, column, sum] => product(nest, &chain, row, column, sum)?,
+            [row, column, sum] => self.product(nest, &chain, row, column, sum)?,
             other => return Err(Refusal::new("2 or 3 loops", other.len().to_string())),
         };
         let tiles = chain.loops.iter().rev().fold(stmt, |body, l| Stmt::For {
@@ -87,6 +89,58 @@ impl Tensorise {
             body: vec![body],
         });
         Ok(site.put(vec![tiles]))
+    }
+
+    /// The statement of the product, with the factors in their order.
+    fn product(
+        &self,
+        nest: &Nest,
+        chain: &Chain<'_>,
+        row: &Symbol,
+        column: &Symbol,
+        sum: &Symbol,
+    ) -> Result<Stmt, Refusal> {
+        let expected = "one sum of products of two elements";
+        let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = chain.body else {
+            return Err(Refusal::new(expected, "another body"));
+        };
+        let ([c], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
+            return Err(Refusal::new(expected, "another value"));
+        };
+        let [Expr::Load(left), Expr::Load(right)] = factors.as_slice() else {
+            return Err(Refusal::new(expected, "another value"));
+        };
+        let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
+        let (a, b) = if mentions(left, column) { (right, left) } else { (left, right) };
+        if mentions(a, column) || !mentions(b, column) || mentions(b, row) {
+            let expected = format!("one factor that `{row}` moves and one that `{column}` moves");
+            return Err(Refusal::new(expected, format!("{a} and {b}")));
+        }
+        if mentions(c, sum) || [a, b].iter().any(|f| f.buffer == c.buffer) {
+            return Err(Refusal::new(format!("an element of its own for each `{row}` and `{column}`"), c.to_string()));
+        }
+        let [a_in, b_in, c_in] = [a, b, c].map(|access| {
+            let buffer = buffer_of(nest, &access.buffer);
+            buffer.filter(|b| b.ty.dtype == DType::F32).ok_or_else(|| {
+                Refusal::new("buffers of f32", format!("`{}`", access.buffer))
+            })
+        });
+        let (a_in, b_in, c_in) = (a_in?, b_in?, c_in?);
+        let ranges = &chain.ranges;
+        matrix(&a_in, a, row, sum, ranges)?;
+        for (buffer, access, rows) in [(&b_in, b, sum), (&c_in, c, row)] {
+            if !matrix(buffer, access, rows, column, ranges)?.is(1) {
+                let expected = format!("neighbours in memory as `{column}` moves");
+                return Err(Refusal::new(expected, access.to_string()));
+            }
+        }
+        let columns = ranges.bounds(chain.loops[1].extent).hi;
+        if columns > self.width {
+            return Err(Refusal::new(format!("at most {} columns", self.width), columns.to_string()));
+        }
+        readable(&b_in, b, column, self.width, ranges)?;
+        let product = Expr::binary(ScalarOp::Mul, Expr::Load(a.clone()), Expr::Load(b.clone()));
+        Ok(Stmt::combine(c.clone(), product, Combine::With(ScalarOp::Add)))
     }
 }
 
@@ -104,57 +158,6 @@ fn zero(nest: &Nest, chain: &Chain<'_>, row: &Symbol, column: &Symbol) -> Result
         return Err(Refusal::new(expected(), target.to_string()));
     }
     Ok(stmt.clone())
-}
-
-/// The statement of the product, with the factors in their order.
-fn product(
-    nest: &Nest,
-    chain: &Chain<'_>,
-    row: &Symbol,
-    column: &Symbol,
-    sum: &Symbol,
-) -> Result<Stmt, Refusal> {
-    let expected = "one sum of products of two elements";
-    let [Stmt::Store { targets, values, combine: Combine::With(ScalarOp::Add) }] = chain.body else {
-        return Err(Refusal::new(expected, "another body"));
-    };
-    let ([c], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
-        return Err(Refusal::new(expected, "another value"));
-    };
-    let [Expr::Load(left), Expr::Load(right)] = factors.as_slice() else {
-        return Err(Refusal::new(expected, "another value"));
-    };
-    let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
-    let (a, b) = if mentions(left, column) { (right, left) } else { (left, right) };
-    if mentions(a, column) || !mentions(b, column) || mentions(b, row) {
-        let expected = format!("one factor that `{row}` moves and one that `{column}` moves");
-        return Err(Refusal::new(expected, format!("{a} and {b}")));
-    }
-    if mentions(c, sum) || [a, b].iter().any(|f| f.buffer == c.buffer) {
-        return Err(Refusal::new(format!("an element of its own for each `{row}` and `{column}`"), c.to_string()));
-    }
-    let [a_in, b_in, c_in] = [a, b, c].map(|access| {
-        let buffer = buffer_of(nest, &access.buffer);
-        buffer.filter(|b| b.ty.dtype == DType::F32).ok_or_else(|| {
-            Refusal::new("buffers of f32", format!("`{}`", access.buffer))
-        })
-    });
-    let (a_in, b_in, c_in) = (a_in?, b_in?, c_in?);
-    let ranges = &chain.ranges;
-    matrix(&a_in, a, row, sum, ranges)?;
-    for (buffer, access, rows) in [(&b_in, b, sum), (&c_in, c, row)] {
-        if !matrix(buffer, access, rows, column, ranges)?.is(1) {
-            let expected = format!("neighbours in memory as `{column}` moves");
-            return Err(Refusal::new(expected, access.to_string()));
-        }
-    }
-    let width = c_in.ty.shape.last().and_then(Dim::as_const);
-    let Some(width) = width.filter(|_| c.at.last().and_then(Dim::as_symbol) == Some(column)) else {
-        return Err(Refusal::new(format!("rows of a fixed width that `{column}` walks along"), c_in.to_string()));
-    };
-    readable(&b_in, b, column, width, ranges)?;
-    let product = Expr::binary(ScalarOp::Mul, Expr::Load(a.clone()), Expr::Load(b.clone()));
-    Ok(Stmt::combine(c.clone(), product, Combine::With(ScalarOp::Add)))
 }
 
 /// The distance in memory of neighbouring columns of a matrix.
