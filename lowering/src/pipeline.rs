@@ -2,12 +2,12 @@
 
 use tcc_ir::graph::{Graph, Rewriter};
 
-use crate::layout::{lay_out_convolutions, pack_contractions};
+use crate::layout::{channels_last, pack_contractions};
 use crate::schedule::Machine;
 
 /// The graph in the form that lowering does best with.
 pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
-    let laid_out = lay_out_convolutions(graph, machine);
+    let laid_out = drop_dead(&channels_last(graph, machine));
     let packed = pack_contractions(&laid_out, machine);
     drop_dead(&packed)
 }

@@ -167,6 +167,8 @@ impl Decider<'_> {
                 op if rereads(op) => info.view,
                 // A reshape neither reorders nor drops elements, so an epilogue can go on behind it.
                 Op::Reshape => true,
+                // The loops of a convolution can be put in the order of any transposition of its result.
+                Op::Transpose => carried.is_none() || (carried == Some(*operand) && self.is_conv(*operand)),
                 Op::Broadcast => carried.is_none() && (info.cost < FUNCTION || !self.expands(*operand, node)),
                 Op::Pad | Op::Concat => carried.is_none() && !info.names,
                 // The second operand's elements become indices, read once for many elements.
@@ -207,6 +209,10 @@ impl Decider<'_> {
 
     fn same_shape(&self, operand: Value, node: &Node) -> bool {
         self.graph.ty(operand).shape == self.graph.ty(node.result()).shape
+    }
+
+    fn is_conv(&self, value: Value) -> bool {
+        self.graph.def_node(value).is_some_and(|n| n.op == Op::Conv)
     }
 
     fn expands(&self, operand: Value, node: &Node) -> bool {

@@ -24,45 +24,104 @@ use super::cut::into_vectors;
 use super::{Machine, join, limit, parallel_loops, replace_all};
 
 /// The parts of a nest that is a contraction.
+#[derive(Clone)]
 struct Contraction<'n> {
     acc: Symbol,
     /// The loops summed over, outermost first.
     summed: Vec<(Symbol, Dim)>,
-    a: &'n Access,
-    b: &'n Access,
+    a: Access,
+    b: Access,
     epilogue: &'n [Stmt],
 }
 
 /// The nest in tiles, if it is a contraction that tiles can carry out.
 pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Option<Nest> {
     let (loops, body) = parallel_loops(nest);
-    let mut parts = recognise(nest, body)?;
-    let (column, outer) = loops.split_last()?;
-    let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
-    if mentions(parts.a, &column.0) {
+    let parts = recognise(nest, body)?;
+    (0..loops.len()).rev().find_map(|at| {
+        let mut outer = loops.clone();
+        let column = outer.remove(at);
+        with_columns(nest, machine, &parts, &outer, &column)
+    })
+}
+
+fn mentions(access: &Access, var: &Symbol) -> bool {
+    access.at.iter().any(|d| d.mentions(var))
+}
+
+/// The nest in tiles whose columns are those of one loop.
+fn with_columns(
+    nest: &Nest,
+    machine: &Machine,
+    parts: &Contraction<'_>,
+    outer: &[(Symbol, Dim)],
+    column: &(Symbol, Dim),
+) -> Option<Nest> {
+    let mut parts = parts.clone();
+    if mentions(&parts.a, &column.0) {
         std::mem::swap(&mut parts.a, &mut parts.b);
     }
-    if mentions(parts.a, &column.0) || !mentions(parts.b, &column.0) {
+    if mentions(&parts.a, &column.0) || !mentions(&parts.b, &column.0) {
         return None;
     }
     // Rows are neighbouring loops that move the left operand alone.
-    let is_row = |l: &(Symbol, Dim)| mentions(parts.a, &l.0) && !mentions(parts.b, &l.0);
+    let is_row = |l: &(Symbol, Dim)| mentions(&parts.a, &l.0) && !mentions(&parts.b, &l.0);
     let end = outer.iter().rposition(is_row).map_or(outer.len(), |last| last + 1);
     let start = end - outer[..end].iter().rev().take_while(|l| is_row(l)).count();
-    // The longest loop summed over becomes the tile's own.
-    let longest = parts
-        .summed
-        .iter()
-        .enumerate()
-        .max_by_key(|(i, (_, e))| (e.as_const().unwrap_or(i64::MAX), std::cmp::Reverse(*i)))?
-        .0;
-    for from in start..=end {
+    // Of the loops summed over, those that walk over neighbours become the tile's own, as many as can be.
+    let distance = |(var, _): &(Symbol, Dim)| {
+        let steps = [&parts.b, &parts.a].map(|x| step(nest, x, var).and_then(|s| s.as_const()));
+        std::cmp::Reverse(steps.map(|s| s.unwrap_or(0)))
+    };
+    let mut summed = parts.summed.clone();
+    summed.sort_by_key(distance);
+    parts.summed = summed;
+    let joined: Vec<Contraction<'_>> = (0..parts.summed.len()).map(|from| parts.joined(from)).collect();
+    (start..=end).find_map(|from| {
         let around: Vec<(Symbol, Dim)> = outer[..from].iter().chain(&outer[end..]).cloned().collect();
-        if let Some(tiled) = tile(nest, machine, &parts, longest, &around, &outer[from..end], column) {
-            return Some(tiled);
+        joined.iter().find_map(|parts| tile(nest, machine, parts, &around, &outer[from..end], column))
+    })
+}
+
+/// How far an access moves in memory as a variable moves by one.
+fn step(nest: &Nest, access: &Access, var: &Symbol) -> Option<Dim> {
+    flat(nest, access, &nest.ranges)?.affine_in(var).map(|(step, _)| step)
+}
+
+/// The position of an element in its buffer.
+fn flat(nest: &Nest, access: &Access, ranges: &Ranges) -> Option<Dim> {
+    let buffer = nest.inputs.iter().find(|x| x.name == access.buffer)?;
+    let extents = buffer.ty.shape.iter();
+    let flat = access.at.iter().zip(extents).fold(Dim::ZERO, |f, (at, e)| &(&f * e) + at);
+    Some(ranges.simplify(&flat))
+}
+
+impl Contraction<'_> {
+    /// With all loops summed over from one on as one loop.
+    fn joined(&self, from: usize) -> Self {
+        let (outer, inner) = self.summed.split_at(from);
+        if inner.len() < 2 {
+            return self.clone();
+        }
+        let k = Symbol::new("k");
+        let extent: Dim = inner.iter().map(|(_, e)| e.clone()).product();
+        let product = Expr::binary(ScalarOp::Mul, Expr::Load(self.a.clone()), Expr::Load(self.b.clone()));
+        let stmt = Stmt::store(Access::new(k.clone(), []), product);
+        let joined = join(&[stmt], inner, &Dim::sym(k.clone()));
+        let mut accesses = Vec::new();
+        joined[0].each_expr(&mut |e| {
+            e.each(&mut |inner| {
+                if let Expr::Load(access) = inner {
+                    accesses.push(access.clone());
+                }
+            });
+        });
+        let summed = outer.iter().cloned().chain([(k, extent)]).collect();
+        match <[Access; 2]>::try_from(accesses) {
+            Ok([a, b]) => Contraction { summed, a, b, ..self.clone() },
+            Err(_) => self.clone(),
         }
     }
-    None
 }
 
 fn recognise<'n>(nest: &'n Nest, body: &'n [Stmt]) -> Option<Contraction<'n>> {
@@ -84,7 +143,30 @@ fn recognise<'n>(nest: &'n Nest, body: &'n [Stmt]) -> Option<Contraction<'n>> {
     let is_f32 =
         |access: &Access| nest.inputs.iter().any(|i| i.name == access.buffer && i.ty.dtype == DType::F32);
     let plain = target.buffer == buffer.name && buffer.ty.dtype == DType::F32 && is_f32(a) && is_f32(b);
-    plain.then_some(Contraction { acc: buffer.name.clone(), summed, a, b, epilogue })
+    plain.then(|| Contraction { acc: buffer.name.clone(), summed, a: a.clone(), b: b.clone(), epilogue })
+}
+
+/// The height of tiles such that all are about equally high.
+fn even_height(rows: &Dim, most: i64) -> i64 {
+    match rows.as_const() {
+        Some(rows) if rows > most => {
+            let tiles = (rows + most - 1) / most;
+            (rows + tiles - 1) / tiles
+        }
+        _ => most,
+    }
+}
+
+/// The digits of an index, the last of them the lowest.
+fn digits<const N: usize>(index: &Dim, extents: &[Dim; N]) -> [Dim; N] {
+    let mut rest = index.clone();
+    let mut digits = std::array::from_fn(|_| Dim::ZERO);
+    for at in (0..N).rev() {
+        digits[at] =
+            if extents[..at].iter().all(|e| e.is(1)) { rest.clone() } else { rest.modulo(&extents[at]) };
+        rest = rest.floor_div(&extents[at]);
+    }
+    digits
 }
 
 /// How many there are of something in the tile that starts at `start`.
@@ -100,28 +182,24 @@ fn tile(
     nest: &Nest,
     machine: &Machine,
     parts: &Contraction<'_>,
-    longest: usize,
     around: &[(Symbol, Dim)],
     rows: &[(Symbol, Dim)],
     column: &(Symbol, Dim),
 ) -> Option<Nest> {
-    let (height, width) = (machine.tile_rows, machine.tile_columns);
     let row_count: Dim = rows.iter().map(|(_, e)| e.clone()).product();
+    let (height, width) = (even_height(&row_count, machine.tile_rows), machine.tile_columns);
     let (row_tiles, column_tiles) =
         (row_count.ceil_div(&Dim::from(height)), column.1.ceil_div(&Dim::from(width)));
     let [tile, i, j] = ["tile", "row", "col"].map(Symbol::new);
     let mut ranges = nest.ranges.clone();
     around.iter().chain(&parts.summed).for_each(|(v, e)| limit(&mut ranges, v, e));
 
-    // Tiles of one column of tiles follow each other, so that its part of `b` stays near.
-    let index = Dim::sym(tile.clone());
-    let row_tile = index.modulo(&row_tiles);
-    let rest = index.floor_div(&row_tiles);
-    let (column_tile, outer_index) = if around.is_empty() {
-        (rest, Dim::ZERO)
-    } else {
-        (rest.modulo(&column_tiles), rest.floor_div(&column_tiles))
-    };
+    // Tiles that need the same part of `b` follow each other, so that it stays near.
+    let (moving, still): (Vec<_>, Vec<_>) = around.iter().cloned().partition(|(v, _)| mentions(&parts.b, v));
+    let count = |loops: &[(Symbol, Dim)]| loops.iter().map(|(_, e)| e.clone()).product::<Dim>();
+    let order = [count(&moving), column_tiles.clone(), count(&still), row_tiles.clone()];
+    let digits = digits(&Dim::sym(tile.clone()), &order);
+    let [moving_index, column_tile, still_index, row_tile] = digits;
     let [row_start, column_start] = [("rt", &row_tile), ("ct", &column_tile)].map(|(n, _)| Symbol::new(n));
     limit(&mut ranges, &row_start, &row_tiles);
     limit(&mut ranges, &column_start, &column_tiles);
@@ -143,7 +221,8 @@ fn tile(
     let product = Expr::binary(ScalarOp::Mul, Expr::Load(parts.a.clone()), Expr::Load(parts.b.clone()));
     let sum = Stmt::combine(element_of_c.clone(), product, Combine::With(ScalarOp::Add));
     let sum = element(&[sum]);
-    check_panels(nest, &sum, &ranges, &i, &j, &parts.summed[longest].0, width)?;
+    let ((k, extent), others) = parts.summed.split_last()?;
+    check_panels(nest, &sum, &ranges, &i, &j, k, width)?;
 
     let tile_loop = |var: &Symbol, extent: &Dim, body: Vec<Stmt>| Stmt::For {
         var: var.clone(),
@@ -156,11 +235,11 @@ fn tile(
         replace_all(&stmts, &[(i.clone(), fresh(&i)), (j.clone(), fresh(&j))])
     };
     let vector = (machine.vector_bytes / 4).min(width);
-    let (k, extent) = &parts.summed[longest];
     let product = tile_loop(&i, &m, vec![tile_loop(&j, &n, vec![tile_loop(k, extent, sum)])]);
-    let others = parts.summed.iter().enumerate().filter(|(at, _)| *at != longest).rev();
     let product = others
-        .fold(product, |body, (_, (var, extent))| Stmt::serial(var.clone(), extent.clone(), vec![body]));
+        .iter()
+        .rev()
+        .fold(product, |body, (var, extent)| Stmt::serial(var.clone(), extent.clone(), vec![body]));
     let [zi, zj] = [&i, &j].map(|s| Symbol::new(&format!("{s}z")));
     let zero = named(vec![Stmt::store(element_of_c.clone(), Expr::number(DType::F32, 0.0))], "z");
     let zero = if parts.summed.len() == 1 {
@@ -181,9 +260,9 @@ fn tile(
     let buffer = Buffer { name: c, ty: TensorType::new(DType::F32, shape) };
     let stmts = vec![Stmt::Alloc { buffer, space: Space::Stack }, zero, product, epilogue];
     let stmts = replace_all(&stmts, &[(row_start, row_tile), (column_start, column_tile)]);
-    let stmts = if around.is_empty() { stmts } else { join(&stmts, around, &outer_index) };
-    let outer: Dim = around.iter().map(|(_, e)| e.clone()).product();
-    let total = &(&outer * &row_tiles) * &column_tiles;
+    let stmts = if moving.is_empty() { stmts } else { join(&stmts, &moving, &moving_index) };
+    let stmts = if still.is_empty() { stmts } else { join(&stmts, &still, &still_index) };
+    let total: Dim = order.iter().cloned().product();
     let body = vec![Stmt::For { var: tile, extent: total, kind: LoopKind::Parallel, body: stmts }];
     Some(Nest { body, ..nest.clone() })
 }
@@ -202,12 +281,7 @@ fn check_panels(
     let [Stmt::Store { values, .. }] = sum else { return None };
     let [Expr::Op(_, factors)] = values.as_slice() else { return None };
     let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
-    let flat = |access: &Access| {
-        let buffer = nest.inputs.iter().find(|x| x.name == access.buffer)?;
-        let extents = buffer.ty.shape.iter();
-        let flat = access.at.iter().zip(extents).fold(Dim::ZERO, |f, (at, e)| &(&f * e) + at);
-        Some(ranges.simplify(&flat))
-    };
+    let flat = |access: &Access| flat(nest, access, ranges);
     let matrix = |flat: Dim, row: &Symbol, column: &Symbol| {
         let (rows, rest) = flat.affine_in(row)?;
         let (columns, _) = rest.affine_in(column)?;

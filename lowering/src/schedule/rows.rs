@@ -19,7 +19,7 @@ pub(super) fn schedule(nest: &Nest, machine: &Machine) -> Nest {
     let body = match (loops.last(), has_loops) {
         (None, _) => nest.body.clone(),
         (Some(_), false) => {
-            guarded(&loops, body, width, &ranges).unwrap_or_else(|| elementwise(&loops, body, width))
+            by_rows(nest, &loops, body, width, &ranges).unwrap_or_else(|| elementwise(&loops, body, width))
         }
         (Some((var, extent)), true) => {
             let neighbours = neighbours(nest, body, var);
@@ -60,26 +60,84 @@ fn elementwise(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64) -> Vec<Stmt> 
     vec![Stmt::For { var: tile, extent: tiles, kind: LoopKind::Parallel, body: inner }]
 }
 
-/// One parallel loop over chunks of rows, each cut where its guards change.
-fn guarded(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64, ranges: &Ranges) -> Option<Vec<Stmt>> {
+/// One parallel loop over chunks of rows, each cut where its guards change, if there are any or if vectors of all
+/// elements would run across the ends of rows where they must not.
+fn by_rows(
+    nest: &Nest,
+    loops: &[(Symbol, Dim)],
+    body: &[Stmt],
+    width: i64,
+    ranges: &Ranges,
+) -> Option<Vec<Stmt>> {
     let ((var, extent), outer) = loops.split_last()?;
-    let parts = stretches(var, extent, body, ranges)?;
-    let row: Vec<Stmt> = parts.iter().flat_map(|p| into_vectors(&p.var, &p.extent, width, &p.body)).collect();
-    if outer.is_empty() {
-        return Some(row);
+    let mut guards = false;
+    body.iter().for_each(|s| {
+        s.each_expr(&mut |e| e.each(&mut |inner| guards |= matches!(inner, Expr::Guard { .. })));
+    });
+    let length = extent.as_const()?;
+    let ragged = length % width != 0 && length >= 4 && !dense(nest, loops, body);
+    if !guards && !ragged {
+        return None;
     }
+    let row = |body: &[Stmt]| -> Vec<Stmt> {
+        let vectors = |var: &Symbol, extent: &Dim, body: &[Stmt]| {
+            into_vectors(var, extent, fitting(extent, width), body)
+        };
+        match stretches(var, extent, body, ranges) {
+            Some(parts) => parts.iter().flat_map(|p| vectors(&p.var, &p.extent, &p.body)).collect(),
+            None => vectors(var, extent, body),
+        }
+    };
+    let (row, outer, length) = match outer {
+        [] => return None,
+        [_] => (row(body), outer, length),
+        // Rows of rows need no division for each row.
+        [outer @ .., (next, count)] => {
+            let rows = match stretches(next, count, body, ranges) {
+                Some(parts) => {
+                    let one = |(i, p): (usize, &super::guards::Stretch)| {
+                        let inner = super::cut::renamed(&row(&p.body), &format!("r{i}"));
+                        Stmt::serial(p.var.clone(), p.extent.clone(), inner)
+                    };
+                    parts.iter().enumerate().map(one).collect()
+                }
+                None => vec![Stmt::serial(next.clone(), count.clone(), row(body))],
+            };
+            (rows, outer, length * count.as_const()?)
+        }
+    };
     let total: Dim = outer.iter().map(|(_, e)| e.clone()).product();
-    let rows = Dim::from((CHUNK / extent.as_const()?.max(1)).max(1));
+    let rows = Dim::from((CHUNK / length.max(1)).max(1));
     let (tile, row_of_tile) = (Symbol::new("tile"), Symbol::new("r"));
     let start = &Dim::sym(tile.clone()) * &rows;
     let at = &start + &Dim::sym(row_of_tile.clone());
-    let inner = Stmt::serial(row_of_tile, rows.minimum(&(&total - &start)), join(&row, outer, &at));
+    let count = if rows.is(1) { Dim::ONE } else { rows.minimum(&(&total - &start)) };
+    let inner = Stmt::serial(row_of_tile, count, join(&row, outer, &at));
     Some(vec![Stmt::For {
         var: tile,
         extent: total.ceil_div(&rows),
         kind: LoopKind::Parallel,
         body: vec![inner],
     }])
+}
+
+/// The widest vector, up to a width, that cuts an extent without leaving a rest; the width if there is none.
+fn fitting(extent: &Dim, width: i64) -> i64 {
+    let fits = |w: &i64| extent.as_const().is_some_and(|e| e % w == 0);
+    [width, width / 2, width / 4].into_iter().filter(|w| *w >= 4).find(fits).unwrap_or(width)
+}
+
+/// Whether everything that is accessed lies as the loops go.
+fn dense(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt]) -> bool {
+    let mut dense = true;
+    let mut check = |access: &Access| {
+        let known = nest.params().any(|b| b.name == access.buffer);
+        let along = access.at.len() == loops.len()
+            && access.at.iter().zip(loops).all(|(at, (var, e))| at.as_symbol() == Some(var) || e.is(1));
+        dense &= !known || along || access.at.is_empty();
+    };
+    each_access(body, &mut check);
+    dense
 }
 
 /// One parallel loop over rows.
@@ -93,6 +151,8 @@ fn around(loops: &[(Symbol, Dim)], body: Vec<Stmt>) -> Vec<Stmt> {
 /// Neighbouring outputs side by side in vectors, whatever loops they need inside.
 fn columns(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64) -> Vec<Stmt> {
     let Some(((var, extent), outer)) = loops.split_last() else { return body.to_vec() };
+    let width = fitting(extent, width);
+    let body = &unrolled(body);
     let inner = into_vectors(var, extent, width, body);
     if outer.is_empty() {
         // The columns are all there is to share among workers.
@@ -114,6 +174,56 @@ fn columns(loops: &[(Symbol, Dim)], body: &[Stmt], width: i64) -> Vec<Stmt> {
     around(outer, inner)
 }
 
+/// Up to this many repetitions are written out.
+const UNROLLED: i64 = 25;
+
+/// Loops of few repetitions in all, such as those over a window, written out.
+fn unrolled(body: &[Stmt]) -> Vec<Stmt> {
+    fn repetitions(stmt: &Stmt) -> i64 {
+        match stmt {
+            Stmt::For { extent, body, .. } => {
+                let inner = body.iter().map(repetitions).max().unwrap_or(1);
+                extent.as_const().map_or(i64::MAX, |e| e.saturating_mul(inner))
+            }
+            Stmt::If { body, .. } => body.iter().map(repetitions).max().unwrap_or(1),
+            _ => 1,
+        }
+    }
+    fn written_out(stmt: &Stmt) -> Stmt {
+        let all = |body: &[Stmt]| body.iter().map(written_out).collect();
+        match stmt {
+            Stmt::For { var, extent, kind: LoopKind::Serial, body } => Stmt::For {
+                var: var.clone(),
+                extent: extent.clone(),
+                kind: LoopKind::Unrolled,
+                body: all(body),
+            },
+            Stmt::If { conds, body } => Stmt::If { conds: conds.clone(), body: all(body) },
+            other => other.clone(),
+        }
+    }
+    let one = |s: &Stmt| if repetitions(s) <= UNROLLED { written_out(s) } else { s.clone() };
+    body.iter().map(one).collect()
+}
+
+/// Calls `visit` for every access of statements.
+fn each_access(body: &[Stmt], visit: &mut dyn FnMut(&Access)) {
+    for stmt in body {
+        stmt.each(&mut |s| {
+            if let Stmt::Store { targets, .. } = s {
+                targets.iter().for_each(&mut *visit);
+            }
+            s.each_expr(&mut |e| {
+                e.each(&mut |inner| {
+                    if let Expr::Load(access) = inner {
+                        visit(access);
+                    }
+                });
+            });
+        });
+    }
+}
+
 /// Whether every access moves by one element, or none, as a loop variable moves by one; how most of them do.
 fn neighbours(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
     let mut good = true;
@@ -126,20 +236,7 @@ fn neighbours(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
             _ => good = false,
         }
     };
-    for stmt in body {
-        stmt.each(&mut |s| {
-            if let Stmt::Store { targets, .. } = s {
-                targets.iter().for_each(&mut check);
-            }
-            s.each_expr(&mut |e| {
-                e.each(&mut |inner| {
-                    if let Expr::Load(access) = inner {
-                        check(access);
-                    }
-                });
-            });
-        });
-    }
+    each_access(body, &mut check);
     good && found
 }
 
