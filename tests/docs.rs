@@ -6,8 +6,12 @@
 
 use std::path::Path;
 
+use tcc::ir::loops::parse_nest;
+use tcc::ir::numerics::Numerics;
 use tcc::lowering::loops_to_mem::lower_nest;
-use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, run};
+use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, compare_runs, run};
+use tcc::lowering::schedule::steps::STEPS;
+use tcc::lowering::schedule::{Schedule, parse_steps};
 use tcc::reference;
 
 use crate::support::{blessing, filetest, root};
@@ -51,6 +55,36 @@ fn headers_of_passes_are_true() {
             assert_eq!(after.to_string(), pair[1].1, "{}: after", pass.name);
             let again = run(after.clone(), &pipeline, &options, &mut |_| {}).unwrap();
             assert_eq!(again, after, "{}: expected to be done after one run", pass.name);
+        }
+    }
+}
+
+#[test]
+fn headers_of_schedule_steps_are_true() {
+    for step in STEPS {
+        let blocks = blocks(&step.doc());
+        assert!(
+            !blocks.is_empty() && blocks.len().is_multiple_of(3),
+            "{}: expected before, steps and after",
+            step.name
+        );
+        assert!(step.doc().starts_with(&format!("`{}`: ", step.name)), "{}", step.name);
+        for example in blocks.chunks(3) {
+            let kinds: Vec<&str> = example.iter().map(|(info, _)| info.as_str()).collect();
+            assert_eq!(kinds, ["tcc", "steps", "tcc"], "{}", step.name);
+            let (before, after) = (&example[0].1, &example[2].1);
+            let steps = parse_steps(&example[1].1)
+                .unwrap_or_else(|d| panic!("{}: {}", step.name, d.render("steps", &example[1].1)));
+            let printed: String = steps.iter().map(|s| format!("{s}\n")).collect();
+            assert_eq!(printed, example[1].1, "{}", step.name);
+            let schedule = Schedule { name: "f".into(), steps };
+            let nest = parse_nest(before).unwrap_or_else(|d| panic!("{}: {d}", step.name));
+            let scheduled = schedule.apply(&nest).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(scheduled.to_string(), *after, "{}", step.name);
+            scheduled.verify().unwrap_or_else(|d| panic!("{}: {d}", step.name));
+            let numerics = Numerics::Reassociates;
+            let checked = compare_runs(&Ir::Nest(nest), &Ir::Nest(scheduled), numerics, 2, 0);
+            assert_eq!(checked.unwrap_or_else(|e| panic!("{}: {e}", step.name)).compared, 2, "{}", step.name);
         }
     }
 }

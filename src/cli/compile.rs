@@ -37,7 +37,7 @@ enum Emit {
     Graph,
     /// The loop nests before they are scheduled, as text.
     Nest,
-    /// The loop nests after they are scheduled, as text.
+    /// The schedules of the loop nests, as lists of steps.
     Schedule,
     /// The programs that backends get, as text.
     Program,

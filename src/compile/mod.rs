@@ -16,7 +16,7 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
-use tcc_lowering::schedule::schedule;
+use tcc_lowering::schedule::plan as plan_schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
     Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
@@ -148,7 +148,7 @@ impl Compiler {
             let Work::Nest(nest) = stage_of_model.work else { continue };
             let one = match stage {
                 Stage::Nest => nest.to_string(),
-                Stage::Schedule => schedule(&nest, &machine).to_string(),
+                Stage::Schedule => plan_schedule(&nest, &machine).1.to_string(),
                 _ => plan::program(&nest, &self.target).to_string(),
             };
             text.push_str(&one);
@@ -190,7 +190,7 @@ pub enum Stage {
     Graph,
     /// The loop nests as they are lowered.
     Nest,
-    /// The loop nests under their schedules.
+    /// The schedules of the loop nests, as lists of steps.
     Schedule,
     /// The programs that backends get.
     Program,

@@ -1,7 +1,7 @@
 //! The processor this runs on, as the backends and the schedules want it described.
 
 use tcc_codegen::CpuTarget;
-use tcc_lowering::schedule::Machine;
+use tcc_lowering::schedule::{Facts, Machine};
 use tcc_runtime::cpu::recommended_isa;
 use tcc_runtime::kernels::{KernelKind, tile};
 
@@ -26,6 +26,7 @@ pub(super) trait Schedulable {
 
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
-        Machine { vector_bytes: 64, tile_rows: self.tile_rows, tile_columns: self.tile_columns }
+        let (tile_rows, tile_columns) = (self.tile_rows, self.tile_columns);
+        Machine { vector_bytes: 64, tile_rows, tile_columns, facts: Facts::default() }
     }
 }
