@@ -62,7 +62,7 @@ pub const PASS: PassDef = PassDef {
 };
 
 /// Results that are larger than all operands together are folded up to this many bytes.
-const MAX_GROWN: u64 = 1024;
+const MAX_GROWN: u64 = 16384;
 
 /// Contractions cost more than their sizes: the product of the sizes of operands is bounded by this.
 const MAX_WORK: u64 = 1 << 24;

@@ -20,10 +20,12 @@ use tcc_ir::loops::{Access, Combine, Expr, LoopKind, Nest, Space, Stmt};
 use tcc_ir::scalar::ScalarOp;
 
 use super::{Draft, names, parallel_loops};
+use crate::schedule::site::flat;
 use crate::schedule::steps::{Enclose, Expand, Fuse, Isolate, Pad, Reorder, Split, Tail, Tensorise};
 use crate::schedule::{Machine, Refusal};
 
 /// The parts of a nest that is a contraction.
+#[derive(Clone)]
 struct Contraction {
     acc: Symbol,
     /// The loops summed over, outermost first.
@@ -35,9 +37,26 @@ struct Contraction {
 /// The nest in tiles, if it is a contraction that tiles can carry out.
 pub(super) fn draft(nest: &Nest, machine: &Machine) -> Option<Draft> {
     let (loops, body) = parallel_loops(nest);
-    let mut parts = recognise(nest, body)?;
-    let (column, outer) = loops.split_last()?;
-    let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
+    let parts = recognise(nest, body)?;
+    (0..loops.len()).rev().find_map(|at| {
+        let mut outer = loops.clone();
+        let column = outer.remove(at);
+        with_columns(nest, machine, parts.clone(), &outer, &column)
+    })
+}
+
+fn mentions(access: &Access, var: &Symbol) -> bool {
+    access.at.iter().any(|d| d.mentions(var))
+}
+
+/// Tiles whose columns are those of one loop.
+fn with_columns(
+    nest: &Nest,
+    machine: &Machine,
+    mut parts: Contraction,
+    outer: &[(Symbol, Dim)],
+    column: &(Symbol, Dim),
+) -> Option<Draft> {
     if mentions(&parts.a, &column.0) {
         std::mem::swap(&mut parts.a, &mut parts.b);
     }
@@ -48,10 +67,34 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Option<Draft> {
     let is_row = |l: &(Symbol, Dim)| mentions(&parts.a, &l.0) && !mentions(&parts.b, &l.0);
     let end = outer.iter().rposition(is_row).map_or(outer.len(), |last| last + 1);
     let start = end - outer[..end].iter().rev().take_while(|l| is_row(l)).count();
+    // Of the loops summed over, those that walk over neighbours become the tile's own, as many as can be.
+    parts.summed.sort_by_key(|(var, _)| {
+        let steps = [&parts.b, &parts.a].map(|x| distance(nest, x, var));
+        std::cmp::Reverse(steps)
+    });
     (start..=end).find_map(|from| {
         let around: Vec<Symbol> = names(&outer[..from]).into_iter().chain(names(&outer[end..])).collect();
-        tiled(nest, machine, &parts, &around, &names(&outer[from..end]), &column.0).ok()
+        let rows = &outer[from..end];
+        (0..parts.summed.len()).find_map(|own| tiled(nest, machine, &parts, own, &around, rows, column).ok())
     })
+}
+
+/// How far an access moves in memory as a variable moves by one, where that is a number.
+fn distance(nest: &Nest, access: &Access, var: &Symbol) -> i64 {
+    let buffer = nest.inputs.iter().find(|b| b.name == access.buffer);
+    let step = buffer.and_then(|b| nest.ranges.simplify(&flat(b, access)).affine_in(var));
+    step.and_then(|(step, _)| step.as_const()).unwrap_or(0)
+}
+
+/// The height of tiles such that all are about equally high.
+fn even_height(rows: &Dim, most: i64) -> i64 {
+    match rows.as_const() {
+        Some(rows) if rows > most => {
+            let tiles = (rows + most - 1) / most;
+            (rows + tiles - 1) / tiles
+        }
+        _ => most,
+    }
 }
 
 fn recognise(nest: &Nest, body: &[Stmt]) -> Option<Contraction> {
@@ -75,17 +118,20 @@ fn recognise(nest: &Nest, body: &[Stmt]) -> Option<Contraction> {
     plain.then(|| Contraction { acc: buffer.name.clone(), summed, a: a.clone(), b: b.clone() })
 }
 
-/// Tiles of these rows and columns, those of one column of tiles one after the other, so that its part of `b`
-/// stays near.
+/// Tiles of these rows and columns that sum over the loops from `own` on. Those that need the same part of `b`
+/// come one after the other, so that it stays near.
 fn tiled(
     nest: &Nest,
     machine: &Machine,
     parts: &Contraction,
+    own: usize,
     around: &[Symbol],
-    rows: &[Symbol],
-    column: &Symbol,
+    rows: &[(Symbol, Dim)],
+    (column, _): &(Symbol, Dim),
 ) -> Result<Draft, Refusal> {
-    let (height, width) = (machine.tile_rows, machine.tile_columns);
+    let row_count: Dim = rows.iter().map(|(_, e)| e.clone()).product();
+    let (height, width) = (even_height(&row_count, machine.tile_rows), machine.tile_columns);
+    let rows = &names(rows)[..];
     let mut draft = Draft::of(nest);
     let [tile, row, col, rt, ct] = ["tile", "row", "col", "rt", "ct"].map(|n| draft.fresh(n));
     let [rowz, colz, rowe, cole, c] = ["rowz", "colz", "rowe", "cole", "c"].map(|n| draft.fresh(n));
@@ -104,8 +150,9 @@ fn tiled(
         let loops = loops.map(Symbol::clone).to_vec();
         draft.step(Split { var: var.clone(), factor, tail: Tail::Bound, loops })?;
     }
-    let inside = [&ct, &rt, &row, &col].map(Symbol::clone);
-    draft.step(Reorder { loops: around.iter().chain(&inside).cloned().collect() })?;
+    let (moving, still): (Vec<_>, Vec<_>) = around.iter().cloned().partition(|v| mentions(&parts.b, v));
+    let tiles: Vec<Symbol> = moving.into_iter().chain([ct]).chain(still).chain([rt]).collect();
+    draft.step(Reorder { loops: tiles.iter().cloned().chain([row.clone(), col.clone()]).collect() })?;
     let (both, extents) = (vec![row.clone(), col.clone()], vec![height, width]);
     let (buffer, loops) = (parts.acc.clone(), both.clone());
     draft.step(Expand { buffer, loops, extents, space: Space::Stack, expanded: c })?;
@@ -116,20 +163,23 @@ fn tiled(
         behind: vec![rowe, cole.clone()],
     })?;
 
-    // The longest loop summed over becomes the tile's own.
-    let by_extent =
-        |(at, (_, e)): &(usize, &(Symbol, Dim))| (e.as_const().unwrap_or(i64::MAX), std::cmp::Reverse(*at));
-    let longest = parts.summed.iter().enumerate().max_by_key(by_extent).map_or(0, |(at, _)| at);
-    let sum = parts.summed[longest].0.clone();
+    let (others, inner) = parts.summed.split_at(own);
     if parts.summed.len() > 1 {
-        let others = parts.summed.iter().enumerate().filter(|(at, _)| *at != longest);
-        let others = others.map(|(_, (var, _))| var.clone());
-        draft.step(Reorder { loops: others.chain([row.clone(), col.clone(), sum.clone()]).collect() })?;
+        let both = [row.clone(), col.clone()];
+        draft.step(Reorder { loops: names(others).into_iter().chain(both).chain(names(inner)).collect() })?;
     }
+    let sum = match inner {
+        [(one, _)] => one.clone(),
+        _ => {
+            let k = draft.fresh("k");
+            draft.step(Fuse { loops: names(inner), fused: k.clone() })?;
+            k
+        }
+    };
     draft.step(Tensorise { loops: vec![row, col, sum], width })?;
 
     let vector = (machine.vector_bytes / 4).min(width);
-    if parts.summed.len() == 1 {
+    if others.is_empty() {
         // Right before the one product that overwrites it, zeroing costs nothing.
         draft.step(Tensorise { loops: vec![rowz, colz], width })?;
     } else {
@@ -137,6 +187,6 @@ fn tiled(
         draft.vectors(&colz, vector)?;
     }
     draft.vectors(&cole, vector)?;
-    draft.step(Fuse { loops: around.iter().cloned().chain([ct, rt]).collect(), fused: tile })?;
+    draft.step(Fuse { loops: tiles, fused: tile })?;
     Ok(draft)
 }

@@ -18,7 +18,7 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
     let has_loops = body.iter().any(|s| matches!(s, Stmt::For { .. }));
     let drafted = match (loops.last(), has_loops) {
         (None, _) => Ok(Draft::of(nest)),
-        (Some(_), false) => match guarded(nest, &loops, body, width) {
+        (Some(_), false) => match by_rows(nest, &loops, body, width) {
             Some(drafted) => drafted,
             None => elementwise(nest, &loops, width),
         },
@@ -29,7 +29,7 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
             let (_, body) = parallel_loops(blocks.nest());
             inner_loops(blocks.nest(), body, width, &mut found);
             if found.is_empty() && columns {
-                side_by_side(nest, &loops, width)
+                side_by_side(nest, &loops, body, width)
             } else {
                 one_after_the_other(blocks, &loops, &found, width)
             }
@@ -68,8 +68,9 @@ fn chunks(
     draft.step(Split { var: var.clone(), factor, tail: Tail::Bound, loops })
 }
 
-/// One parallel loop over chunks of rows, each cut where its guards change; nothing if they do not.
-fn guarded(
+/// One parallel loop over chunks of rows, each cut where its guards change; nothing if there are none and vectors
+/// of all elements can run across the ends of rows.
+fn by_rows(
     nest: &Nest,
     loops: &[(Symbol, Dim)],
     body: &[Stmt],
@@ -78,16 +79,30 @@ fn guarded(
     let ((var, extent), outer) = loops.split_last()?;
     let end = extent.as_const()?;
     let cuts = turning_points(var, end, body);
-    if cuts.is_empty() {
+    let mut guards = false;
+    body.iter().for_each(|s| {
+        s.each_expr(&mut |e| e.each(&mut |inner| guards |= matches!(inner, Expr::Guard { .. })));
+    });
+    let ragged = end % width != 0 && end >= 4 && !outer.is_empty() && !dense(nest, loops, body);
+    if cuts.is_empty() && !ragged && !(guards && !outer.is_empty()) {
         return None;
     }
-    let rows = (CHUNK / end.max(1)).max(1);
+    // Rows of rows need no division for each row.
+    let (outer, length) = match outer {
+        [outer @ .., (_, count)] if !outer.is_empty() => (outer, end.saturating_mul(count.as_const()?)),
+        _ => (outer, end),
+    };
+    let rows = (CHUNK / length.max(1)).max(1);
     let drafted = || {
         let mut draft = Draft::of(nest);
         if !outer.is_empty() {
             let (tile, row) = (draft.fresh("tile"), draft.fresh("r"));
             draft.step(Fuse { loops: names(outer), fused: row.clone() })?;
             chunks(&mut draft, &row, rows, &tile, &row)?;
+        }
+        if cuts.is_empty() {
+            draft.vectors(var, fitting(extent, width))?;
+            return Ok(draft);
         }
         let stretches: Vec<Symbol> = (0..=cuts.len()).map(|i| draft.fresh(&format!("{var}{i}"))).collect();
         let at = cuts.iter().map(|c| Dim::from(*c)).collect();
@@ -96,6 +111,24 @@ fn guarded(
         Ok(draft)
     };
     Some(drafted())
+}
+
+/// The widest vector, up to a width, that cuts an extent without leaving a rest; the width if there is none.
+fn fitting(extent: &Dim, width: i64) -> i64 {
+    let fits = |w: &i64| extent.as_const().is_some_and(|e| e % w == 0);
+    [width, width / 2, width / 4].into_iter().filter(|w| *w >= 4).find(fits).unwrap_or(width)
+}
+
+/// Whether everything that is accessed lies as the loops go.
+fn dense(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt]) -> bool {
+    let mut dense = true;
+    each_access(body, &mut |access, _| {
+        let known = nest.params().any(|b| b.name == access.buffer);
+        let along = access.at.len() == loops.len()
+            && access.at.iter().zip(loops).all(|(at, (var, e))| at.as_symbol() == Some(var) || e.is(1));
+        dense &= !known || along || access.at.is_empty();
+    });
+    dense
 }
 
 /// Where the guards of a loop's body begin or cease to hold, in order.
@@ -128,10 +161,22 @@ fn turning_point(cond: &Cond, var: &Symbol) -> Option<i64> {
 }
 
 /// Neighbouring outputs side by side in vectors, whatever loops they need inside.
-fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draft, Refusal> {
+fn side_by_side(
+    nest: &Nest,
+    loops: &[(Symbol, Dim)],
+    body: &[Stmt],
+    width: i64,
+) -> Result<Draft, Refusal> {
     let mut draft = Draft::of(nest);
     let tile = draft.fresh("tile");
-    let Some(((var, _), outer)) = loops.split_last() else { return Ok(draft) };
+    let Some(((var, extent), outer)) = loops.split_last() else { return Ok(draft) };
+    let width = fitting(extent, width);
+    for window in body.iter().map(nested_loops) {
+        let count = window.iter().try_fold(1i64, |n, (_, e)| n.checked_mul(e.as_const()?));
+        if count.is_some_and(|n| n <= UNROLLED) {
+            window.into_iter().try_for_each(|(var, _)| draft.step(Unroll { var }))?;
+        }
+    }
     if outer.is_empty() {
         // The columns are all there is to share among workers.
         let column = draft.fresh("column");
@@ -142,6 +187,20 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draf
         draft.step(Fuse { loops: names(outer), fused: tile })?;
     }
     Ok(draft)
+}
+
+/// Up to this many repetitions are written out.
+const UNROLLED: i64 = 25;
+
+/// A loop with those directly inside of it, such as those over a window.
+fn nested_loops(stmt: &Stmt) -> Vec<(Symbol, Dim)> {
+    let mut loops = Vec::new();
+    let mut inner = std::slice::from_ref(stmt);
+    while let [Stmt::For { var, extent, kind: LoopKind::Serial, body }] = inner {
+        loops.push((var.clone(), extent.clone()));
+        inner = body;
+    }
+    loops
 }
 
 /// A loop inside that is cut into vectors.
