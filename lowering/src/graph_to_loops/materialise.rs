@@ -155,8 +155,7 @@ impl Decider<'_> {
             let node = self.graph.def_node(v).filter(|_| !self.memory[v.index()])?;
             matches!(node.op, Op::Transpose | Op::Reshape).then(|| node.operands[0])
         };
-        let views: Vec<Value> =
-            std::iter::successors(Some(value), |v| rearranged(*v)).collect();
+        let views: Vec<Value> = std::iter::successors(Some(value), |v| rearranged(*v)).collect();
         for (i, view) in views.iter().enumerate() {
             if i + 1 == views.len() {
                 self.put_in_memory(*view);

@@ -9,9 +9,9 @@
 //! %1 = %b, transposed to channels last and back
 //! ```
 //!
-//! What one pixel and a stretch of neighbouring ones add to a sum is then one run of memory, and the rows of a
-//! micro-tile are pixels at any stride. Ops that treat all channels alike are carried out with the channels last,
-//! so that between convolutions no transpose is left.
+//! What one pixel and a stretch of neighbouring ones add to a sum is then one run of memory, and the rows of
+//! a micro-tile are pixels at any stride. Ops that treat all channels alike are carried out with the channels
+//! last, so that between convolutions no transpose is left.
 
 use smallvec::{SmallVec, smallvec};
 use tcc_ir::dim::Dim;
@@ -324,4 +324,36 @@ fn flattened(graph: &mut Graph, x: Value, order: &[usize]) -> Result<(Value, Vec
     let joined = inner.iter().cloned().product();
     let flat = [shape[0].clone(), joined, shape[shape.rank() - 1].clone()].into_iter().collect();
     Ok((graph.reshape(x, &flat)?, inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use tcc_ir::graph::parse_graph;
+
+    use super::*;
+    use crate::graph_to_loops::{Work, lower_graph};
+
+    const TWO: &str = "
+graph @two(%x: f32[1, 3, 6], %v: f32[8, 3, 3], %w: f32[8, 8, 1]) -> (y: f32[1, 8, 3]) {
+  %0 = conv %x, %v strides=[1] lo=[1] hi=[1] dilation=[1] base=[1] groups=1 dtype=f32 : f32[1, 8, 6]
+  %1 = exp %0 : f32[1, 8, 6]
+  %2 = pool_max %1 window=[2] strides=[2] lo=[0] hi=[0] dilation=[1] : f32[1, 8, 3]
+  %3 = conv %2, %w strides=[1] lo=[0] hi=[0] dilation=[1] base=[1] groups=1 dtype=f32 : f32[1, 8, 3]
+  return %3
+}";
+
+    #[test]
+    fn nothing_is_moved_between_convolutions() {
+        let graph = parse_graph(TWO).unwrap();
+        let laid_out = channels_last(&graph, &Machine { tile_columns: 8, ..Machine::default() });
+        let names: Vec<String> = lower_graph(&laid_out)
+            .into_iter()
+            .map(|stage| match stage.work {
+                Work::Nest(nest) => nest.name,
+                Work::Host(_) => "host".to_owned(),
+            })
+            .collect();
+        // The image and both weights are laid out, and the result is put back.
+        assert_eq!(names, ["copy", "copy", "conv_exp", "pool_max", "copy", "conv_transpose", "transpose"]);
+    }
 }

@@ -28,7 +28,9 @@ use crate::schedule::{Machine, Refusal};
 #[derive(Clone)]
 struct Contraction {
     acc: Symbol,
-    /// The loops summed over, outermost first.
+    /// The outermost of the loops summed over.
+    first: Symbol,
+    /// The loops summed over.
     summed: Vec<(Symbol, Dim)>,
     a: Access,
     b: Access,
@@ -115,7 +117,8 @@ fn recognise(nest: &Nest, body: &[Stmt]) -> Option<Contraction> {
     let is_f32 =
         |access: &Access| nest.inputs.iter().any(|i| i.name == access.buffer && i.ty.dtype == DType::F32);
     let plain = target.buffer == buffer.name && buffer.ty.dtype == DType::F32 && is_f32(a) && is_f32(b);
-    plain.then(|| Contraction { acc: buffer.name.clone(), summed, a: a.clone(), b: b.clone() })
+    let first = summed.first()?.0.clone();
+    plain.then(|| Contraction { acc: buffer.name.clone(), first, summed, a: a.clone(), b: b.clone() })
 }
 
 /// Tiles of these rows and columns that sum over the loops from `own` on. Those that need the same part of `b`
@@ -157,7 +160,7 @@ fn tiled(
     let (buffer, loops) = (parts.acc.clone(), both.clone());
     draft.step(Expand { buffer, loops, extents, space: Space::Stack, expanded: c })?;
     draft.step(Isolate {
-        var: parts.summed[0].0.clone(),
+        var: parts.first.clone(),
         loops: both,
         before: vec![rowz.clone(), colz.clone()],
         behind: vec![rowe, cole.clone()],

@@ -161,12 +161,7 @@ fn turning_point(cond: &Cond, var: &Symbol) -> Option<i64> {
 }
 
 /// Neighbouring outputs side by side in vectors, whatever loops they need inside.
-fn side_by_side(
-    nest: &Nest,
-    loops: &[(Symbol, Dim)],
-    body: &[Stmt],
-    width: i64,
-) -> Result<Draft, Refusal> {
+fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64) -> Result<Draft, Refusal> {
     let mut draft = Draft::of(nest);
     let tile = draft.fresh("tile");
     let Some(((var, extent), outer)) = loops.split_last() else { return Ok(draft) };
