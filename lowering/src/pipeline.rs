@@ -3,14 +3,14 @@
 use tcc_ir::graph::{Graph, Rewriter};
 
 use crate::graph_passes::fold;
-use crate::layout::{channels_last, pack_contractions};
+use crate::layout::{channels_last, lay_out_attention, pack_contractions};
 use crate::pass::{Fuel, Options, Outcome, PassCx, PassFn};
 use crate::schedule::Machine;
 
 /// The graph in the form that lowering does best with.
 pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
     let laid_out = drop_dead(&channels_last(&folded(graph), machine));
-    let packed = pack_contractions(&laid_out, machine);
+    let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
     drop_dead(&packed)
 }
 

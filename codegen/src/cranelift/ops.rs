@@ -2,6 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_frontend::Variable;
 use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::mem::Reg;
 use tcc_ir::scalar::{ScalarOp, Signature};
@@ -18,12 +19,15 @@ impl Emit<'_> {
         let packed = form.packed && args.iter().all(|a| self.regs[a.0 as usize].0.packed);
         let narrow = matches!(operand, DType::F16 | DType::BF16) && op.def().signature == Signature::Same;
         if packed && !narrow && has_vector_form(op, operand) {
-            for (i, target) in targets.into_iter().enumerate() {
+            for (i, target) in targets.iter().copied().enumerate() {
                 let parts: Vec<Value> =
                     args.iter().map(|a| self.builder.use_var(self.regs[a.0 as usize].1[i])).collect();
                 let value = self.vector(op, operand, &parts);
                 self.builder.def_var(target, value);
             }
+            return Ok(());
+        }
+        if packed && self.shift_by_number(op, operand, args, &targets) {
             return Ok(());
         }
         let lanes = self.program.ty(reg).lanes;
@@ -197,6 +201,29 @@ impl Emit<'_> {
             rest
         };
         self.builder.ins().select(unsafe_divisor, zero, value)
+    }
+
+    /// A shift of all lanes by one number below the width, which vectors have an instruction for.
+    fn shift_by_number(&mut self, op: ScalarOp, dtype: DType, args: &[Reg], targets: &[Variable]) -> bool {
+        let Some(Scalar::Int(count @ 0..32)) = args.get(1).and_then(|c| self.constants.get(c)).copied()
+        else {
+            return false;
+        };
+        if !matches!(op, ScalarOp::Shl | ScalarOp::Shr) || dtype.bits() != 32 {
+            return false;
+        }
+        let count = count as i64;
+        for (i, target) in targets.iter().enumerate() {
+            let x = self.builder.use_var(self.regs[args[0].0 as usize].1[i]);
+            let count = self.builder.ins().iconst(types::I32, count);
+            let value = match (op, dtype.is_signed()) {
+                (ScalarOp::Shl, _) => self.builder.ins().ishl(x, count),
+                (_, true) => self.builder.ins().sshr(x, count),
+                (_, false) => self.builder.ins().ushr(x, count),
+            };
+            self.builder.def_var(*target, value);
+        }
+        true
     }
 
     /// Shifts by the width or more give what shifting one by one would.

@@ -1,8 +1,11 @@
 //! Layouts as graph rewrites: where the elements of operands lie is said by movements around them.
 
+mod attention;
 mod channels_last;
 mod panels;
+mod strided;
 
+pub use attention::lay_out_attention;
 pub use channels_last::channels_last;
 pub use panels::pack_contractions;
 

@@ -17,17 +17,20 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Attr, Graph, Ints, NodeId, Op, Rewriter, Value, Violation};
 use tcc_ir::shape::Shape;
 
+use super::attention::in_rows;
+use super::strided::distances;
 use super::{known, list, settled};
 use crate::schedule::Machine;
 
 /// With at least this many rows a copy of the right operand pays off.
-const ROWS_WORTH_PACKING: i64 = 8;
+pub(super) const ROWS_WORTH_PACKING: i64 = 8;
 
 /// Brings every contraction that micro-tiles can carry out into their layout.
 pub fn pack_contractions(graph: &Graph, machine: &Machine) -> Graph {
     let mut rewriter = Rewriter::new(graph);
     for (id, node) in graph.nodes() {
-        let packed = node.op == Op::Dot && pack(&mut rewriter, id, machine).is_some();
+        let packed = node.op == Op::Dot
+            && (pack(&mut rewriter, id, machine).is_some() || straighten(&mut rewriter, id).is_some());
         if !packed {
             rewriter.copy(id);
         }
@@ -72,8 +75,20 @@ fn pack(rewriter: &mut Rewriter<'_>, id: NodeId, machine: &Machine) -> Option<()
         [batch.len() as i64].into(),
         node.attr("dtype").clone(),
     ];
-    let lhs = rewriter.get(lhs);
+    let lhs = in_rows(rewriter, lhs).ok()?;
     rewriter.push_for(node, Op::Dot, &[lhs, view], attrs).ok()?;
+    Some(())
+}
+
+/// An operand whose elements lie at no fixed distances is copied: each of them is read many times.
+fn straighten(rewriter: &mut Rewriter<'_>, id: NodeId) -> Option<()> {
+    let node = rewriter.from.node(id);
+    if node.operands.iter().all(|x| distances(rewriter.from, *x).is_some()) {
+        return None;
+    }
+    let operands: Vec<Value> =
+        node.operands.iter().map(|x| in_rows(rewriter, *x)).collect::<Result<_, _>>().ok()?;
+    rewriter.push_for(node, Op::Dot, &operands, node.attrs.clone()).ok()?;
     Some(())
 }
 
