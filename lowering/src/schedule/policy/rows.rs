@@ -5,7 +5,7 @@ use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, 
 
 use super::{Draft, names, parallel_loops};
 use crate::schedule::site::{Site, each_access, flat};
-use crate::schedule::steps::{Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
+use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
 use crate::schedule::{Machine, Refusal};
 
 /// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
@@ -48,22 +48,10 @@ fn vector_width(nest: &Nest, machine: &Machine) -> i64 {
 fn elementwise(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draft, Refusal> {
     let mut draft = Draft::of(nest);
     let (tile, element) = (draft.fresh("tile"), draft.fresh("e"));
-    draft.step(Fuse { loops: names(loops), fused: element.clone() })?;
-    chunks(&mut draft, &element, CHUNK, &tile, &element)?;
+    let chunks = vec![tile, element.clone()];
+    draft.step(Chunk { loops: names(loops), size: CHUNK, chunks })?;
     draft.vectors(&element, width)?;
     Ok(draft)
-}
-
-/// Cuts a loop into tiles for workers.
-fn chunks(
-    draft: &mut Draft,
-    var: &Symbol,
-    factor: i64,
-    tile: &Symbol,
-    inner: &Symbol,
-) -> Result<(), Refusal> {
-    let loops = vec![tile.clone(), inner.clone()];
-    draft.step(Split { var: var.clone(), factor, tail: Tail::Bound, loops })
 }
 
 /// One parallel loop over chunks of rows, each cut where its guards change; nothing if they do not.
@@ -83,9 +71,8 @@ fn guarded(
     let drafted = || {
         let mut draft = Draft::of(nest);
         if !outer.is_empty() {
-            let (tile, row) = (draft.fresh("tile"), draft.fresh("r"));
-            draft.step(Fuse { loops: names(outer), fused: row.clone() })?;
-            chunks(&mut draft, &row, rows, &tile, &row)?;
+            let chunks = vec![draft.fresh("tile"), draft.fresh("r")];
+            draft.step(Chunk { loops: names(outer), size: rows, chunks })?;
         }
         let stretches: Vec<Symbol> = (0..=cuts.len()).map(|i| draft.fresh(&format!("{var}{i}"))).collect();
         let at = cuts.iter().map(|c| Dim::from(*c)).collect();
@@ -133,7 +120,8 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draf
     if outer.is_empty() {
         // The columns are all there is to share among workers.
         let column = draft.fresh("column");
-        chunks(&mut draft, var, 8 * width, &tile, &column)?;
+        let loops = vec![tile, column.clone()];
+        draft.step(Split { var: var.clone(), factor: 8 * width, tail: Tail::Bound, loops })?;
         draft.vectors(&column, width)?;
     } else {
         draft.vectors(var, width)?;
