@@ -9,6 +9,7 @@ mod filetests;
 mod properties;
 mod properties_compiled;
 mod properties_nests;
+mod properties_schedules;
 mod schema;
 mod support;
 mod tidy;

@@ -11,13 +11,13 @@
 //! ```tcc
 //! nest @f(x: f32[N]) -> (y: f32[N]) {
 //!   for tile in 0..(N + 4095) / 4096 parallel {
-//!     for eo in 0..min(4096, N - 4096*tile) / 16 parallel {
+//!     for eo in 0..(min(4096, N - 4096*tile)) / 16 parallel {
 //!       for ev in 0..16 vector {
-//!         y[4096*tile + 16*eo + ev] = x[4096*tile + 16*eo + ev] * f32(2.0)
+//!         y[16*eo + ev + 4096*tile] = x[16*eo + ev + 4096*tile] * f32(2.0)
 //!       }
 //!     }
-//!     for et in 0..min(4096, N - 4096*tile) % 16 parallel {
-//!       y[4096*tile + 16*(min(4096, N - 4096*tile) / 16) + et] = x[4096*tile + 16*(min(4096, N - 4096*tile) / 16) + et] * f32(2.0)
+//!     for et in 0..(min(4096, N - 4096*tile)) % 16 parallel {
+//!       y[et + 4096*tile + 16*((min(4096, N - 4096*tile)) / 16)] = x[et + 4096*tile + 16*((min(4096, N - 4096*tile)) / 16)] * f32(2.0)
 //!     }
 //!   }
 //! }

@@ -21,7 +21,7 @@ use tcc_ir::scalar::ScalarOp;
 
 use super::{Draft, names, parallel_loops};
 use crate::schedule::site::flat;
-use crate::schedule::steps::{Enclose, Expand, Fuse, Isolate, Pad, Reorder, Split, Tail, Tensorise};
+use crate::schedule::steps::{Chunk, Enclose, Expand, Fuse, Isolate, Pad, Reorder, Split, Tail, Tensorise};
 use crate::schedule::{Machine, Refusal};
 
 /// The parts of a nest that is a contraction.
@@ -138,21 +138,16 @@ fn tiled(
     let mut draft = Draft::of(nest);
     let [tile, row, col, rt, ct] = ["tile", "row", "col", "rt", "ct"].map(|n| draft.fresh(n));
     let [rowz, colz, rowe, cole, c] = ["rowz", "colz", "rowe", "cole", "c"].map(|n| draft.fresh(n));
-    let all_rows = match rows {
-        [] => {
-            draft.step(Enclose { var: column.clone(), outer: row.clone() })?;
-            row.clone()
-        }
-        [one] => one.clone(),
-        several => {
-            draft.step(Fuse { loops: several.to_vec(), fused: row.clone() })?;
-            row.clone()
-        }
+    let tiles = vec![rt.clone(), row.clone()];
+    let rows = if rows.is_empty() {
+        draft.step(Enclose { var: column.clone(), outer: row.clone() })?;
+        vec![row.clone()]
+    } else {
+        rows.to_vec()
     };
-    for (var, factor, loops) in [(&all_rows, height, [&rt, &row]), (column, width, [&ct, &col])] {
-        let loops = loops.map(Symbol::clone).to_vec();
-        draft.step(Split { var: var.clone(), factor, tail: Tail::Bound, loops })?;
-    }
+    draft.step(Chunk { loops: rows, size: height, chunks: tiles })?;
+    let tiles = vec![ct.clone(), col.clone()];
+    draft.step(Split { var: column.clone(), factor: width, tail: Tail::Bound, loops: tiles })?;
     let (moving, still): (Vec<_>, Vec<_>) = around.iter().cloned().partition(|v| mentions(&parts.b, v));
     let tiles: Vec<Symbol> = moving.into_iter().chain([ct]).chain(still).chain([rt]).collect();
     draft.step(Reorder { loops: tiles.iter().cloned().chain([row.clone(), col.clone()]).collect() })?;

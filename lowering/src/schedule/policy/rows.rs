@@ -5,7 +5,7 @@ use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, 
 
 use super::{Draft, names, parallel_loops, products};
 use crate::schedule::site::{Site, buffer_of, each_access, flat};
-use crate::schedule::steps::{Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
+use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
 use crate::schedule::{Machine, Refusal};
 
 /// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
@@ -50,22 +50,10 @@ fn vector_width(nest: &Nest, machine: &Machine) -> i64 {
 fn elementwise(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draft, Refusal> {
     let mut draft = Draft::of(nest);
     let (tile, element) = (draft.fresh("tile"), draft.fresh("e"));
-    draft.step(Fuse { loops: names(loops), fused: element.clone() })?;
-    chunks(&mut draft, &element, CHUNK, &tile, &element)?;
+    let chunks = vec![tile, element.clone()];
+    draft.step(Chunk { loops: names(loops), size: CHUNK, chunks })?;
     draft.vectors(&element, width)?;
     Ok(draft)
-}
-
-/// Cuts a loop into tiles for workers.
-fn chunks(
-    draft: &mut Draft,
-    var: &Symbol,
-    factor: i64,
-    tile: &Symbol,
-    inner: &Symbol,
-) -> Result<(), Refusal> {
-    let loops = vec![tile.clone(), inner.clone()];
-    draft.step(Split { var: var.clone(), factor, tail: Tail::Bound, loops })
 }
 
 /// One parallel loop over chunks of rows, each cut where its guards change; nothing if there are none and vectors
@@ -96,9 +84,8 @@ fn by_rows(
     let drafted = || {
         let mut draft = Draft::of(nest);
         if !outer.is_empty() {
-            let (tile, row) = (draft.fresh("tile"), draft.fresh("r"));
-            draft.step(Fuse { loops: names(outer), fused: row.clone() })?;
-            chunks(&mut draft, &row, rows, &tile, &row)?;
+            let chunks = vec![draft.fresh("tile"), draft.fresh("r")];
+            draft.step(Chunk { loops: names(outer), size: rows, chunks })?;
         }
         if cuts.is_empty() {
             draft.vectors(var, fitting(extent, width))?;
@@ -175,7 +162,8 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64)
     if outer.is_empty() {
         // The columns are all there is to share among workers.
         let column = draft.fresh("column");
-        chunks(&mut draft, var, 8 * width, &tile, &column)?;
+        let loops = vec![tile, column.clone()];
+        draft.step(Split { var: var.clone(), factor: 8 * width, tail: Tail::Bound, loops })?;
         draft.vectors(&column, width)?;
     } else {
         draft.vectors(var, width)?;

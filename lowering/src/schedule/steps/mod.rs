@@ -139,6 +139,7 @@ macro_rules! steps {
 
 steps! {
     bind::Bind,
+    chunk::Chunk,
     collapse::Collapse,
     cut::Cut,
     enclose::Enclose,

@@ -14,7 +14,7 @@
 //! nest @f(x: f32[N]) -> (y: f32[N]) {
 //!   for io in 0..(N + 7) / 8 parallel {
 //!     for ii in 0..min(8, N - 8*io) parallel {
-//!       y[8*io + ii] = x[8*io + ii]
+//!       y[ii + 8*io] = x[ii + 8*io]
 //!     }
 //!   }
 //! }
@@ -37,11 +37,11 @@
 //! nest @f(x: f32[N]) -> (y: f32[N]) {
 //!   for io in 0..N / 8 parallel {
 //!     for ii in 0..8 parallel {
-//!       y[8*io + ii] = x[8*io + ii]
+//!       y[ii + 8*io] = x[ii + 8*io]
 //!     }
 //!   }
 //!   for rest in 0..N % 8 parallel {
-//!     y[8*(N / 8) + rest] = x[8*(N / 8) + rest]
+//!     y[rest + 8*(N / 8)] = x[rest + 8*(N / 8)]
 //!   }
 //! }
 //! ```
@@ -62,8 +62,8 @@
 //! nest @f(x: f32[N]) -> (y: f32[N]) {
 //!   for io in 0..(N + 7) / 8 parallel {
 //!     for ii in 0..8 parallel {
-//!       if 8*io + ii < N {
-//!         y[8*io + ii] = x[8*io + ii]
+//!       if ii + 8*io < N {
+//!         y[ii + 8*io] = x[ii + 8*io]
 //!       }
 //!     }
 //!   }
@@ -72,7 +72,7 @@
 //!
 //! A part that has no iterations is left out; the extent is known not to be negative where the loop is reached.
 
-use tcc_ir::dim::{Dim, Symbol};
+use tcc_ir::dim::{Dim, Ranges, Symbol};
 use tcc_ir::loops::{Cond, Nest, Stmt};
 
 use crate::schedule::Refusal;
@@ -135,12 +135,7 @@ impl Split {
         let two = |count: Dim, each: Dim, body| looped(outer, count, vec![looped(inner, each, body)]);
         let stmts = match self.tail {
             Tail::Bound => {
-                let each = match extent.as_const() {
-                    Some(all) if all <= self.factor => extent.clone(),
-                    _ if divides => factor.clone(),
-                    _ => factor.minimum(&(extent - &start)),
-                };
-                vec![two(extent.ceil_div(&factor), each, body)]
+                vec![two(extent.ceil_div(&factor), bounded(extent, &start, self.factor, &site.ranges), body)]
             }
             Tail::Guard => {
                 let conds = vec![Cond::less(at, extent.clone())];
@@ -169,5 +164,15 @@ impl Split {
             }
         };
         Ok(site.put(stmts))
+    }
+}
+
+/// The iterations of an inner loop that begins at `start` and ends early at the end of the whole.
+pub(super) fn bounded(extent: &Dim, start: &Dim, factor: i64, ranges: &Ranges) -> Dim {
+    let whole = Dim::from(factor);
+    match extent.as_const() {
+        Some(all) if all <= factor => extent.clone(),
+        _ if ranges.divides(&whole, extent) => whole,
+        _ => whole.minimum(&(extent - start)),
     }
 }

@@ -20,11 +20,11 @@
 //!   }
 //!   for ko in 0..N / 8 {
 //!     for ki in 0..8 {
-//!       parts[ki] += x[8*ko + ki]
+//!       parts[ki] += x[ki + 8*ko]
 //!     }
 //!   }
 //!   for rest in 0..N % 8 {
-//!     y[] += x[8*(N / 8) + rest]
+//!     y[] += x[rest + 8*(N / 8)]
 //!   }
 //!   for last in 0..8 {
 //!     y[] += parts[last]
