@@ -161,7 +161,8 @@ impl ChannelsLast<'_> {
                 let x = self.form(x, spatial)?;
                 let axes: Ints = (1..=spatial as i64).collect();
                 let reduced = self.push(node, &[x], smallvec![Attr::Ints(axes)])?;
-                return Ok(Some(self.stands_for(node, reduced)));
+                self.stands_for(node, reduced);
+                return Ok(Some(()));
             }
             Op::Concat => {
                 let axis = match node.attr("axis") {
@@ -203,7 +204,8 @@ impl ChannelsLast<'_> {
                 let one_pixel = shape[channels..].iter().all(|d| d.is(1));
                 if one_pixel {
                     let reshaped = self.rewriter.to.reshape(x, out)?;
-                    return Ok(Some(self.stands_for(node, reshaped)));
+                    self.stands_for(node, reshaped);
+                    return Ok(Some(()));
                 }
                 let room = out.rank() > spatial + 1;
                 if !room || out[0] != shape[0] || out[out.rank() - spatial..] != shape[channels..] {

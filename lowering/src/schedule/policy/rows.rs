@@ -72,7 +72,8 @@ fn by_rows(
         s.each_expr(&mut |e| e.each(&mut |inner| guards |= matches!(inner, Expr::Guard { .. })));
     });
     let ragged = end % width != 0 && end >= 4 && !outer.is_empty() && !dense(nest, loops, body);
-    if cuts.is_empty() && !ragged && !(guards && !outer.is_empty()) {
+    let whole = !guards || outer.is_empty();
+    if cuts.is_empty() && !ragged && whole {
         return None;
     }
     // Rows of rows need no division for each row.
