@@ -59,6 +59,7 @@ fn headers_of_passes_are_true() {
 fn generated_pages_are_current() {
     for (path, wanted) in [
         ("docs/ops.md", reference::ops_markdown()),
+        ("docs/support.md", tcc::support::markdown(&tcc::support::recorded())),
         ("docs/passes.md", reference::passes_markdown(&Registry::builtin())),
     ] {
         let path = root().join(path);

@@ -133,6 +133,7 @@ def attention_cases():
     yield "GroupQueryAttention", [*own, None, None, i32([n - 1] * b), s(n, np.int32), cos, sin], 3, rotary
     yield "GroupQueryAttention", [*own, None, None, i32([n - 1] * b), s(n, np.int32), cos, sin], 3, dict(
         rotary, rotary_interleaved=1)
+    yield "GroupQueryAttention", [*own, None, None, i32([n - 1, 2]), s(n, np.int32), cos, sin], [0], rotary
     packed = [f(b, n, (h + 2 * g) * d), None, None]
     yield "GroupQueryAttention", [*packed, None, None, i32([n - 1] * b), s(n, np.int32), cos, sin], 3, rotary
     one = [f(b, 1, h * d), f(b, 1, g * d), f(b, 1, g * d)]

@@ -15,6 +15,8 @@ BATCH = axis("batch", 1, 64)
 def images(model, size, full):
     """An entry for one network of square images whose number is open."""
     for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, module.in_features**-0.5)
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.normal_(module.running_mean, 0, 0.1)

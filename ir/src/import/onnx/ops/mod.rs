@@ -6,6 +6,7 @@ pub(crate) mod elementwise;
 pub(crate) mod image;
 pub(crate) mod indexing;
 pub(crate) mod microsoft;
+pub(crate) mod microsoft_quantized;
 pub(crate) mod movement;
 pub(crate) mod normalization;
 pub(crate) mod pooling;
@@ -39,6 +40,7 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", image::RULES),
     ("", indexing::RULES),
     ("com.microsoft", microsoft::RULES),
+    ("com.microsoft", microsoft_quantized::RULES),
     ("", microsoft::DEFAULT_DOMAIN),
     ("", movement::RULES),
     ("", normalization::RULES),
