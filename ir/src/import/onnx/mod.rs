@@ -12,6 +12,7 @@ mod fold;
 mod functions;
 mod ops;
 mod proto;
+mod structure;
 mod tensor;
 mod values;
 
@@ -322,11 +323,7 @@ impl<'m> Importer<'m> {
         options.absent.contains(name).then_some(Item::Optional(None))
     }
 
-    fn parameter_type(
-        &mut self,
-        input: &'m ValueInfoProto,
-        open: bool,
-    ) -> Result<TensorType, String> {
+    fn parameter_type(&mut self, input: &'m ValueInfoProto, open: bool) -> Result<TensorType, String> {
         let tensor = match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
             Some(TypeValue::Tensor(tensor)) => tensor,
             Some(TypeValue::Optional(inner)) => match inner.elem_type.as_ref().and_then(|t| t.value.as_ref())

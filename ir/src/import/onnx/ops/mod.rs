@@ -1,6 +1,7 @@
 //! The rules, by operator: one table for each family, joined into one registry.
 
 pub(crate) mod attention;
+pub(crate) mod classical;
 pub(crate) mod contraction;
 pub(crate) mod elementwise;
 pub(crate) mod image;
@@ -19,6 +20,7 @@ pub(crate) mod sequence;
 pub(crate) mod signal;
 pub(crate) mod slicing;
 pub(crate) mod source;
+pub(crate) mod text;
 
 use std::sync::LazyLock;
 
@@ -53,6 +55,8 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", slicing::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
+    ("", text::RULES),
+    ("ai.onnx.ml", classical::RULES),
     ("", super::control::RULES),
 ];
 
