@@ -188,7 +188,7 @@ fn passes_open(case: &Case) -> bool {
 /// Whether results are those recorded in a file, which is rewritten if that is asked for.
 fn agrees_with_record(results: &Results, file: &Path) -> bool {
     let text = support::print(results);
-    if std::env::var_os("TCC_BLESS").is_some() {
+    if std::env::var_os("TCC_BLESS").is_some_and(|v| v == "1") {
         std::fs::write(file, &text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         return true;
     }
