@@ -33,7 +33,8 @@ pub fn lower_nest(nest: &Nest) -> Program {
     }
     // A loop that was to fill a wide register runs element by element, and the lanes have no addresses.
     registers.retain(|_, kept| *kept != Kept::Wide);
-    attempt(nest, registers).expect("without wide registers only vector loops refuse, and those have a way out")
+    attempt(nest, registers)
+        .expect("without wide registers only vector loops refuse, and those have a way out")
 }
 
 /// Lowers a nest with these buffers in registers, unless a wide one is used where there is no vector loop.
