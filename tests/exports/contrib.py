@@ -142,8 +142,6 @@ def attention_cases():
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total, cos, sin], 3, rotary
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total], 3, dict(sizes, softcap=2.0, scale=0.2)
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total], 3, dict(sizes, local_window_size=3)
-    uneven = [i32([6, 3]), s(7, np.int32)]
-    yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *uneven, cos, sin], [0], rotary
 
 
 def quantised_cases():

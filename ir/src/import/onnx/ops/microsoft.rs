@@ -7,7 +7,7 @@ use super::elementwise::{activate, sigmoid_gate};
 use super::normalization::{normalized, rms_normalized};
 use crate::dim::Dim;
 use crate::dtype::DType;
-use crate::graph::{Attr, Op, Value};
+use crate::graph::Value;
 use crate::scalar::ScalarOp as S;
 
 /// The rules of this domain.
@@ -344,8 +344,8 @@ fn multi_head_attention(cx: &mut Cx<'_, '_>) -> Results {
 }
 
 /// Operands: query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos_cache, sin_cache.
-/// `seqlens_k` holds the last index of each sequence: its new rows end there, and what the cache has behind that is
-/// not looked at.
+/// `seqlens_k` holds the last index of each sequence: its new rows end there, and keys behind it are not looked at.
+/// Caches are taken to be full: those of sequences that stand at different lengths are not moved together.
 fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     let (heads, shared) = (cx.int("num_heads", 0), cx.int("kv_num_heads", 0));
     ensure!(heads > 0 && shared > 0 && heads % shared == 0, "expected `kv_num_heads` to divide `num_heads`");
@@ -381,13 +381,14 @@ fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     let q = cx.split_heads(q, heads)?;
     let (mut k, mut v) = (cx.split_heads(k, shared)?, cx.split_heads(v, shared)?);
     if let (Some(past_k), Some(past_v)) = (cx.opt(3)?, cx.opt(4)?) {
-        k = appended(cx, past_k, k, start)?;
-        v = appended(cx, past_v, v, start)?;
+        (k, v) = (cx.concat(&[past_k, k], 2)?, cx.concat(&[past_v, v], 2)?);
     }
     let columns = cx.extent(k, 2);
     let places = cx.range(&columns, DType::I64)?;
     let at = cx.unsqueeze(at, &[1, 3])?;
-    let mut mask = cx.bin(S::Le, places, at)?;
+    let last = cx.unsqueeze(last, &[2, 3])?;
+    let reach = cx.bin(S::Min, at, last)?;
+    let mut mask = cx.bin(S::Le, places, reach)?;
     let window = cx.int("local_window_size", -1);
     if window > 0 {
         // A row sees so many keys, its own among them.
@@ -400,27 +401,4 @@ fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     let y = cx.attend(&Heads { q, k, v, mask: Some(mask), scale, softcap, causal: None })?;
     let y = cx.join_heads(y)?;
     cx.many(&[y, k, v])
-}
-
-/// A cache `[B, H, P, D]` with new rows `[B, H, S, D]` put where each sequence's own
-/// end, at `start` of `[B, 1]`.
-fn appended(cx: &mut Cx<'_, '_>, past: Value, new: Value, start: Value) -> Step {
-    let (before, steps) = (cx.extent(past, 2), cx.extent(new, 2));
-    let all = cx.concat(&[past, new], 2)?;
-    if before.is(0) {
-        return Ok(all);
-    }
-    // Column j is j of the cache before the start, and j - start of the new rows behind it.
-    let shape = cx.shape(all);
-    let places = cx.range(&(&before + &steps), DType::I64)?;
-    let behind = cx.bin(S::Ge, places, start)?;
-    let shift = cx.dim_value(&before, DType::I64)?;
-    let shift = cx.sub(shift, start)?;
-    let shifted = cx.add(places, shift)?;
-    let end = cx.dim_value(&(&(&before + &steps) - &Dim::ONE), DType::I64)?;
-    let shifted = cx.bin(S::Min, shifted, end)?;
-    let source = cx.select(behind, shifted, places)?;
-    let source = cx.unsqueeze(source, &[1, 3])?;
-    let source = cx.broadcast(source, &shape)?;
-    cx.node(Op::GatherElements, &[all, source], [Attr::Int(2)])
 }
