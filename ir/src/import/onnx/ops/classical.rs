@@ -15,7 +15,7 @@ fn array_feature_extractor(cx: &mut Cx<'_, '_>) -> Results {
     let rank = cx.rank(x);
     ensure!(rank >= 1, "expected a rank of at least 1");
     let count = cx.shape(at).elements();
-    let at = cx.reshape(at, &[count.clone()])?;
+    let at = cx.reshape(at, std::slice::from_ref(&count))?;
     let at = cx.cast(at, DType::I64)?;
     let y = cx.gather(x, at, rank - 1)?;
     // Of a vector it makes a row.
