@@ -197,9 +197,13 @@ fn reduce_keeps_what_makes_a_command_fail() {
 
 #[test]
 fn ops_and_passes_are_listed() {
-    let (code, out, _) = tcc(&["ops", "--format", "json"], "");
+    let (code, out, _) = tcc(&["ops", "--graph", "--format", "json"], "");
     let ops: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, ops.as_array().map(Vec::len)), (0, Some(tcc::ir::graph::Op::all().count())));
+    let (code, out, _) = tcc(&["ops", "--format", "json"], "");
+    let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let conv = rows.as_array().unwrap().iter().find(|r| r["operator"] == "Conv" && r["domain"] == "ai.onnx");
+    assert_eq!((code, conv.map(|r| &r["since"])), (0, Some(&serde_json::json!(1))));
     let (code, out, _) = tcc(&["opt", "--list"], "");
     assert!(code == 0 && out.contains("unroll-small") && out.contains("limit=4"), "{out}");
     let (_, out, _) = tcc(&["opt", "--list", "--json"], "");

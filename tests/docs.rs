@@ -105,6 +105,7 @@ fn bless_header(step: &StepDef, old: &str, new: &str) {
 fn generated_pages_are_current() {
     for (path, wanted) in [
         ("docs/ops.md", reference::ops_markdown()),
+        ("docs/support.md", tcc::support::markdown(&tcc::support::recorded())),
         ("docs/passes.md", reference::passes_markdown(&Registry::builtin())),
     ] {
         let path = root().join(path);

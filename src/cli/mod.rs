@@ -18,6 +18,7 @@ mod reduce;
 mod run;
 pub mod source;
 mod targets;
+mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
