@@ -5,6 +5,7 @@
 mod cli;
 mod docs;
 mod filetests;
+mod foreign_targets;
 mod properties;
 mod properties_compiled;
 mod properties_nests;

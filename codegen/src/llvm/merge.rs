@@ -114,11 +114,14 @@ impl Merged<'_> {
                     (self.writer.section_symbol(id), start as i64)
                 } else {
                     let scope = if symbol.is_local() { SymbolScope::Compilation } else { SymbolScope::Dynamic };
+                    // Constants of functions have no kind.
+                    let kind = symbol.kind();
+                    let kind = if kind == SymbolKind::Unknown { SymbolKind::Data } else { kind };
                     let new = Symbol {
                         name: name.as_bytes().to_vec(),
                         value: start + symbol.address(),
                         size: symbol.size(),
-                        kind: symbol.kind(),
+                        kind,
                         scope,
                         weak: symbol.is_weak(),
                         section: Home::Section(id),

@@ -1,10 +1,27 @@
-//! Micro-tile contractions.
+//! Micro-tile contractions: the tile of C in registers over the whole of k, or a call of the runtime's micro-kernel.
+//!
+//! In either way each element of C is a sum over k from its start to its end, and then added to what was there.
 
 use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Panel, Tile};
 
+use super::forms::{splat_constant, wide};
 use super::function::Emit;
 use crate::EmitError;
+
+/// A tile whose rows and columns are known, so that it can be unrolled.
+struct Unrolled {
+    rows: u32,
+    columns: u32,
+    /// Columns in a vector.
+    lanes: u32,
+}
+
+impl Unrolled {
+    fn vectors(&self) -> u32 {
+        self.columns.div_ceil(self.lanes)
+    }
+}
 
 impl Emit<'_> {
     pub(super) fn tile(&mut self, tile: &Tile) -> Result<(), EmitError> {
@@ -12,8 +29,111 @@ impl Emit<'_> {
         if [a, b, c] != [DType::F32; 3] {
             return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
         }
-        self.call_kernel(tile);
+        match self.unrolled(tile) {
+            Some(shape) => self.inline(tile, &shape),
+            None => self.call_kernel(tile),
+        }
         Ok(())
+    }
+
+    /// The one decision between code here and a call: a tile of known size that fits the registers, in which every
+    /// row of A is at a known distance from the first, is unrolled.
+    fn unrolled(&self, tile: &Tile) -> Option<Unrolled> {
+        let (lanes, registers) = match self.target {
+            t if t.has("avx512") => (16, 32),
+            t if t.has("avx2") => (8, 16),
+            t if t.has("neon") => (4, 32),
+            _ => return None,
+        };
+        let rows = u32::try_from(tile.m.as_const()?).ok().filter(|m| (1..=16).contains(m))?;
+        let columns = u32::try_from(tile.n.as_const()?).ok().filter(|n| (1..=64).contains(n))?;
+        tile.a.row.as_const()?;
+        let shape = Unrolled { rows, columns, lanes };
+        // One register holds an element of A; the vectors of B are used from memory if need be.
+        (shape.vectors() * (rows + 1) < registers).then_some(shape)
+    }
+
+    fn inline(&mut self, tile: &Tile, shape: &Unrolled) {
+        let (rows, vectors, lanes) = (shape.rows, shape.vectors(), shape.lanes);
+        let ty = wide("float", lanes);
+        let id = self.fresh("");
+        let zero = splat_constant("float", "0.0", lanes);
+        let sum = |r: u32, v: u32| format!("%sum{id}_{r}_{v}");
+        for (r, v) in (0..rows).flat_map(|r| (0..vectors).map(move |v| (r, v))) {
+            self.slots.push_str(&format!("  {} = alloca {ty}\n", sum(r, v)));
+            self.effect(format_args!("store {ty} {zero}, ptr {}", sum(r, v)));
+        }
+        let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|p| self.address(&p.memory, &p.offset));
+        let [a_marks, b_marks, c_marks] = [&tile.a, &tile.b, &tile.c].map(|p| self.marks(&p.memory));
+        let (a_row, a_column) = (self.index(&tile.a.row), self.index(&tile.a.column));
+        let (b_row, c_row) = (self.index(&tile.b.row), self.index(&tile.c.row));
+        let k = self.index(&tile.k);
+        let step = self.open_loop("0", &k);
+        let p = step.value.clone();
+        let offset = self.line(format_args!("mul i64 {p}, {b_row}"));
+        let at = self.line(format_args!("getelementptr float, ptr {b}, i64 {offset}"));
+        let columns: Vec<String> = (0..vectors)
+            .map(|v| {
+                let at = self.line(format_args!("getelementptr float, ptr {at}, i64 {}", v * lanes));
+                self.line(format_args!("load {ty}, ptr {at}, align 4{b_marks}"))
+            })
+            .collect();
+        let offset = self.line(format_args!("mul i64 {p}, {a_column}"));
+        let first = self.line(format_args!("getelementptr float, ptr {a}, i64 {offset}"));
+        for r in 0..rows {
+            let offset = self.line(format_args!("mul i64 {a_row}, {r}"));
+            let at = self.line(format_args!("getelementptr float, ptr {first}, i64 {offset}"));
+            let one = self.line(format_args!("load float, ptr {at}, align 4{a_marks}"));
+            let row = self.splat("float", &one, lanes);
+            for (v, column) in columns.iter().enumerate() {
+                let slot = sum(r, v as u32);
+                let before = self.line(format_args!("load {ty}, ptr {slot}"));
+                let after = self.intrinsic("fma", "float", lanes, &[&row, column, &before]);
+                self.effect(format_args!("store {ty} {after}, ptr {slot}"));
+            }
+        }
+        self.close_loop(&step);
+        for r in 0..rows {
+            let offset = self.line(format_args!("mul i64 {c_row}, {r}"));
+            let row = self.line(format_args!("getelementptr float, ptr {c}, i64 {offset}"));
+            for v in 0..vectors {
+                let value = self.line(format_args!("load {ty}, ptr {}", sum(r, v)));
+                let at = self.line(format_args!("getelementptr float, ptr {row}, i64 {}", v * lanes));
+                self.merge(&at, &value, shape.columns - v * lanes, lanes, tile.accumulate, &c_marks);
+            }
+        }
+    }
+
+    /// Writes, or adds, the first `columns` lanes of a vector of sums.
+    fn merge(&mut self, at: &str, value: &str, columns: u32, lanes: u32, accumulate: bool, marks: &str) {
+        let whole = columns >= lanes;
+        let ty = wide("float", lanes);
+        let mask = wide("i1", lanes);
+        let bits: Vec<String> = (0..lanes).map(|lane| format!("i1 {}", lane < columns)).collect();
+        let active = format!("<{}>", bits.join(", "));
+        let mut value = value.to_owned();
+        if accumulate {
+            let before = if whole {
+                self.line(format_args!("load {ty}, ptr {at}, align 4{marks}"))
+            } else {
+                let name = format!("llvm.masked.load.v{lanes}f32.p0");
+                self.module.declare(&name, &ty, &format!("ptr, {mask}, {ty}"), "");
+                let zero = "zeroinitializer";
+                self.line(format_args!(
+                    "call {ty} @{name}(ptr align 4 {at}, {mask} {active}, {ty} {zero}){marks}"
+                ))
+            };
+            value = self.line(format_args!("fadd {ty} {before}, {value}"));
+        }
+        if whole {
+            self.effect(format_args!("store {ty} {value}, ptr {at}, align 4{marks}"));
+            return;
+        }
+        let name = format!("llvm.masked.store.v{lanes}f32.p0");
+        self.module.declare(&name, "void", &format!("{ty}, ptr, {mask}"), "");
+        self.effect(format_args!(
+            "call void @{name}({ty} {value}, ptr align 4 {at}, {mask} {active}){marks}"
+        ));
     }
 
     /// A call of the runtime's micro-kernel.
