@@ -24,7 +24,7 @@ const MODEL: &str = "graph @mlp(%x: f32[17, 20], %w: f32[20, 33], %b: f32[33], %
   %4 = dot %3, %v lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[17, 5]
   %5 = softmax %4 axis=1 : f32[17, 5]
   %6 = mul %h, %h : f16[17, 5]
-  %7 = cast %4 to=i32 : i32[17, 5]
+  %7 = cast %4 dtype=i32 saturate=false : i32[17, 5]
   return %5, %6, %7
 }";
 
