@@ -15,7 +15,8 @@ use tcc::ir::tensor::{Tensor, Tolerance};
 use tcc::runtime::cpu::Isa;
 use tcc::runtime::model::{Expr, Model, Place, Step};
 
-const MODEL: &str = "graph @mlp(%x: f32[17, 20], %w: f32[20, 33], %b: f32[33], %v: f32[33, 5], %h: f16[17, 5])
+const MODEL: &str =
+    "graph @mlp(%x: f32[17, 20], %w: f32[20, 33], %b: f32[33], %v: f32[33, 5], %h: f16[17, 5])
     -> (y: f32[17, 5], z: f16[17, 5], i: i32[17, 5]) {
   %0 = dot %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[17, 33]
   %1 = broadcast %b shape=[17, 33] : f32[17, 33]
@@ -64,7 +65,8 @@ fn objects_for_every_target_compute_what_the_graph_means() {
             let bytes = want.to_bytes().unwrap().len();
             let got = Tensor::from_byte_slice(want.dtype(), want.shape(), &printed[at..at + bytes]).unwrap();
             at += bytes;
-            let tolerance = if want.dtype().is_float() { Tolerance::relative(1e-3, 1e-4) } else { Tolerance::EXACT };
+            let tolerance =
+                if want.dtype().is_float() { Tolerance::relative(1e-3, 1e-4) } else { Tolerance::EXACT };
             if let Err(mismatch) = got.compare(want, tolerance) {
                 panic!("{} on {}: {mismatch}\n{got}\n{want}", target.name, backend.name());
             }
@@ -99,7 +101,9 @@ fn run(model: &Model, inputs: &[Tensor], compiler: &str, emulator: Option<&str>)
     std::fs::write(file("model.o"), &model.object).unwrap();
     std::fs::write(file("driver.c"), driver(model, inputs)).unwrap();
     let mut build = Command::new(compiler);
-    build.args(["-O1", "-static", "-o"]).args(["program", "driver.c", "model.o", "-lm"].map(file_name(folder.path())));
+    build
+        .args(["-O1", "-static", "-o"])
+        .args(["program", "driver.c", "model.o", "-lm"].map(file_name(folder.path())));
     let built = build.output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let program = file("program");
@@ -182,7 +186,8 @@ fn driver(model: &Model, inputs: &[Tensor]) -> String {
         let Step::Kernel { function, buffers, tiles, .. } = step else { panic!("expected kernels alone") };
         let list: Vec<&str> = buffers.iter().map(|b| pointers[*b as usize].as_str()).collect();
         let (name, list, tiles) = (&model.functions[*function as usize], list.join(", "), value(tiles));
-        let _ = writeln!(text, "  {name}((unsigned char *[]){{{list}}}, (i64[1]){{0}}, 0, {tiles}, scratch);");
+        let _ =
+            writeln!(text, "  {name}((unsigned char *[]){{{list}}}, (i64[1]){{0}}, 0, {tiles}, scratch);");
     }
     for output in &model.outputs {
         let bytes = value(&model.buffers[output.buffer as usize].bytes);

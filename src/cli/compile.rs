@@ -52,7 +52,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let compilers = args.compile.compilers()?;
     let several = compilers.len() > 1;
     for (target, compiler) in compilers {
-        let path = args.output.as_ref().map(|path| if several { with_target(path, &target) } else { path.clone() });
+        let path =
+            args.output.as_ref().map(|path| if several { with_target(path, &target) } else { path.clone() });
         one(args, &compiler, &graph, path.as_deref(), context)?;
     }
     Ok(())

@@ -59,10 +59,8 @@ impl Emit<'_> {
         let source = self.program.ty(from);
         let value = self.read(from);
         let stored = self.as_stored(&value, source.dtype, source.lanes);
-        let (a, b) = (
-            wide(stored_scalar(source.dtype), source.lanes),
-            wide(stored_scalar(to.dtype), to.lanes),
-        );
+        let (a, b) =
+            (wide(stored_scalar(source.dtype), source.lanes), wide(stored_scalar(to.dtype), to.lanes));
         let bits = if a == b { stored } else { self.line(format_args!("bitcast {a} {stored} to {b}")) };
         self.as_held(&bits, to.dtype, to.lanes)
     }

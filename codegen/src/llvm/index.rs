@@ -63,11 +63,8 @@ impl Emit<'_> {
             return (quotient, self.line(format_args!("urem i64 {a}, {b}")));
         }
         let is_zero = self.line(format_args!("icmp eq i64 {b}, 0"));
-        let divisor = if nonzero {
-            b
-        } else {
-            self.line(format_args!("select i1 {is_zero}, i64 1, i64 {b}"))
-        };
+        let divisor =
+            if nonzero { b } else { self.line(format_args!("select i1 {is_zero}, i64 1, i64 {b}")) };
         let truncated = self.line(format_args!("sdiv i64 {a}, {divisor}"));
         let rest = self.line(format_args!("srem i64 {a}, {divisor}"));
         let signs = self.line(format_args!("xor i64 {rest}, {divisor}"));

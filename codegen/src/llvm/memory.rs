@@ -157,11 +157,8 @@ impl Emit<'_> {
     /// A mask of the lanes whose number, counted from `first`, is below a count.
     pub(super) fn lanes_below(&mut self, count: &str, first: u32, lanes: u32) -> String {
         let ty = wide("i64", lanes);
-        let count = if first == 0 {
-            count.to_owned()
-        } else {
-            self.line(format_args!("sub i64 {count}, {first}"))
-        };
+        let count =
+            if first == 0 { count.to_owned() } else { self.line(format_args!("sub i64 {count}, {first}")) };
         let count = self.splat("i64", &count, lanes);
         self.line(format_args!("icmp slt {ty} {}, {count}", lane_numbers(lanes)))
     }

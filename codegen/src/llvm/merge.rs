@@ -6,8 +6,9 @@
 use object::read::elf::ElfFile64;
 use object::write::{Object as Writer, Relocation, SectionId, Symbol, SymbolId, SymbolSection as Home};
 use object::{
-    BinaryFormat, Endianness, LittleEndian, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionFlags, SectionIndex,
-    SectionKind, SymbolFlags, SymbolIndex, SymbolKind, SymbolScope, SymbolSection,
+    BinaryFormat, Endianness, LittleEndian, Object, ObjectSection, ObjectSymbol, RelocationTarget,
+    SectionFlags, SectionIndex, SectionKind, SymbolFlags, SymbolIndex, SymbolKind, SymbolScope,
+    SymbolSection,
 };
 use rustc_hash::FxHashMap;
 
@@ -93,8 +94,7 @@ impl Merged<'_> {
                 let id = self.writer.add_section(Vec::new(), name.as_bytes().to_vec(), kind);
                 // Merged constants would need sections of one size of entries each.
                 let unmerged = u64::from(object::elf::SHF_MERGE | object::elf::SHF_STRINGS);
-                self.writer.section_mut(id).flags =
-                    SectionFlags::Elf { sh_flags: sh_flags & !unmerged };
+                self.writer.section_mut(id).flags = SectionFlags::Elf { sh_flags: sh_flags & !unmerged };
                 self.sections.insert(name.to_owned(), id);
                 id
             }
@@ -113,7 +113,8 @@ impl Merged<'_> {
                 if symbol.kind() == SymbolKind::Section {
                     (self.writer.section_symbol(id), start as i64)
                 } else {
-                    let scope = if symbol.is_local() { SymbolScope::Compilation } else { SymbolScope::Dynamic };
+                    let scope =
+                        if symbol.is_local() { SymbolScope::Compilation } else { SymbolScope::Dynamic };
                     // Constants of functions have no kind.
                     let kind = symbol.kind();
                     let kind = if kind == SymbolKind::Unknown { SymbolKind::Data } else { kind };

@@ -35,8 +35,7 @@ impl Emit<'_> {
             let [c, x, y] = [0, 1, 2].map(|i| &values[i]);
             return Ok(self.line(format_args!("select {mask} {c}, {ty} {x}, {ty} {y}")));
         }
-        let value =
-            if dtype.is_float() { self.float(op, &operands)? } else { self.integer(op, &operands)? };
+        let value = if dtype.is_float() { self.float(op, &operands)? } else { self.integer(op, &operands)? };
         // These give one of their operands, so that there is nothing to round.
         let exact = matches!(op, Neg | Abs | Min | Max);
         if is_narrow(dtype) && !exact && op.def().signature == Signature::Same {
@@ -143,7 +142,10 @@ impl Emit<'_> {
             And => self.binary("and", o),
             Or => self.binary("or", o),
             Xor => self.binary("xor", o),
-            Not => self.line(format_args!("xor {ty} {x}, {}", constant(if o.scalar == "i1" { "true" } else { "-1" }))),
+            Not => self.line(format_args!(
+                "xor {ty} {x}, {}",
+                constant(if o.scalar == "i1" { "true" } else { "-1" })
+            )),
             Min => self.named(if signed { "smin" } else { "umin" }, o),
             Max => self.named(if signed { "smax" } else { "umax" }, o),
             Eq => self.binary("icmp eq", o),

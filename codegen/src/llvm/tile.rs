@@ -9,7 +9,7 @@ use super::forms::{splat_constant, wide};
 use super::function::Emit;
 use crate::EmitError;
 
-/// A tile whose rows and columns are known, so that it can be unrolled.
+/// The largest size of a tile, for which it is unrolled.
 struct Unrolled {
     rows: u32,
     columns: u32,
@@ -29,15 +29,33 @@ impl Emit<'_> {
         if [a, b, c] != [DType::F32; 3] {
             return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
         }
-        match self.unrolled(tile) {
-            Some(shape) => self.inline(tile, &shape),
-            None => self.call_kernel(tile),
+        let Some(shape) = self.unrolled(tile) else {
+            self.call_kernel(tile);
+            return Ok(());
+        };
+        if tile.m.as_const().is_some() && tile.n.as_const().is_some() {
+            self.inline(tile, &shape);
+            return Ok(());
         }
+        // Tiles at the edge, of which there are few, are left to the micro-kernel.
+        let (m, n) = (self.index(&tile.m), self.index(&tile.n));
+        let rows = self.line(format_args!("icmp eq i64 {m}, {}", shape.rows));
+        let columns = self.line(format_args!("icmp eq i64 {n}, {}", shape.columns));
+        let whole = self.line(format_args!("and i1 {rows}, {columns}"));
+        let id = self.fresh("");
+        self.effect(format_args!("br i1 {whole}, label %whole{id}, label %edge{id}"));
+        self.start(&format!("whole{id}"));
+        self.inline(tile, &shape);
+        self.effect(format_args!("br label %after{id}"));
+        self.start(&format!("edge{id}"));
+        self.call_kernel(tile);
+        self.effect(format_args!("br label %after{id}"));
+        self.start(&format!("after{id}"));
         Ok(())
     }
 
-    /// The one decision between code here and a call: a tile of known size that fits the registers, in which every
-    /// row of A is at a known distance from the first, is unrolled.
+    /// The one decision between code here and a call: a tile that fits the registers, in which every row of A is
+    /// at a known distance from the first, is unrolled where it is whole.
     fn unrolled(&self, tile: &Tile) -> Option<Unrolled> {
         let (lanes, registers) = match self.target {
             t if t.has("avx512") => (16, 32),
@@ -45,10 +63,12 @@ impl Emit<'_> {
             t if t.has("neon") => (4, 32),
             _ => return None,
         };
-        let rows = u32::try_from(tile.m.as_const()?).ok().filter(|m| (1..=16).contains(m))?;
-        let columns = u32::try_from(tile.n.as_const()?).ok().filter(|n| (1..=64).contains(n))?;
+        let (rows, columns) = tile.shape;
         tile.a.row.as_const()?;
         let shape = Unrolled { rows, columns, lanes };
+        if rows == 0 || rows > 16 || columns == 0 || columns > 64 {
+            return None;
+        }
         // One register holds an element of A; the vectors of B are used from memory if need be.
         (shape.vectors() * (rows + 1) < registers).then_some(shape)
     }
