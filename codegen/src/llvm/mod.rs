@@ -12,6 +12,8 @@ mod memory;
 mod merge;
 mod module;
 mod ops;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 use tcc_ir::dtype::DType;
