@@ -55,7 +55,7 @@ fn objects_for_every_target_compute_what_the_graph_means() {
     let expected = evaluate(&graph, &inputs).unwrap();
     for (target, backend) in pairs() {
         let Some((compiler, emulator)) = tools(&target) else {
-            println!("SKIPPED: nothing here links and runs code for {}", target.name);
+            eprintln!("SKIPPED: nothing here links and runs code for {}", target.name);
             continue;
         };
         let model = translate(&graph, &target, backend);
