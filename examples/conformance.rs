@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tcc::codegen::{BACKENDS, Backend};
 use tcc::ir::dtype::DType;
 use tcc::ir::graph::{Graph, eval};
 use tcc::ir::import::onnx::{self, Options};
@@ -53,13 +54,17 @@ struct Case {
 }
 
 /// What runs the cases.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy)]
 enum Engine {
     Interpreter,
-    Cranelift,
+    Compiled(&'static dyn Backend),
 }
 
-const ENGINES: [(&str, Engine); 2] = [("interpreter", Engine::Interpreter), ("cranelift", Engine::Cranelift)];
+/// The interpreter and the backends of this build.
+fn engines() -> impl Iterator<Item = (&'static str, Engine)> {
+    let compiled = BACKENDS.iter().map(|backend| (backend.name(), Engine::Compiled(*backend)));
+    std::iter::once(("interpreter", Engine::Interpreter)).chain(compiled)
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -79,7 +84,7 @@ fn main() -> ExitCode {
     let mut results = Results::new();
     std::panic::set_hook(Box::new(|_| {}));
     let (mut passed, mut failed) = (0, 0);
-    for (engine_name, engine) in ENGINES {
+    for (engine_name, engine) in engines() {
         if wanted.as_ref().is_some_and(|w| w != engine_name) {
             continue;
         }
@@ -323,7 +328,7 @@ fn run_set(
     let arguments = arguments(&graph, inputs);
     let results = match engine {
         Engine::Interpreter => eval::evaluate(&graph, &arguments).map_err(|e| e.to_string()),
-        Engine::Cranelift => compile_and_run(&graph, &arguments),
+        Engine::Compiled(backend) => compile_and_run(&graph, backend, &arguments),
     };
     let results = results.map_err(|e| (Outcome::Wrong, format!("running: {}", clip(&e))))?;
     let expected: Vec<&Tensor> = outputs
@@ -351,8 +356,13 @@ fn run_set(
     Ok(outcome)
 }
 
-fn compile_and_run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let compiled = tcc::compile::Compiler::new().compile(graph).map_err(|e| e.to_string())?;
+fn compile_and_run(
+    graph: &Graph,
+    backend: &'static dyn Backend,
+    arguments: &[Tensor],
+) -> Result<Vec<Tensor>, String> {
+    let compiler = tcc::compile::Compiler::new().backend(backend);
+    let compiled = compiler.compile(graph).map_err(|e| e.to_string())?;
     compiled.run(arguments, &Inline).map(|run| run.outputs).map_err(|e| e.to_string())
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod docs;
 mod embedding;
 mod filetests;
+mod foreign_targets;
 mod properties;
 mod properties_compiled;
 mod properties_nests;

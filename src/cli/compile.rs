@@ -1,16 +1,18 @@
 //! `tcc compile`: from a model to an artifact.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
+use tcc_ir::graph::Graph;
 
 use super::model::{CompileArgs, load_graph};
 use super::{Context, Failure, write_file};
-use crate::compile::Stage;
+use crate::compile::{Compiler, Stage};
 
 const EXAMPLES: &str = "Examples:
   tcc compile model.onnx -o model.tcc
+  tcc compile model.onnx --target x86-64-v3,aarch64-neon -o model.tcc
   tcc compile model.onnx --bind batch=1 --emit program -o model.txt";
 
 /// Compile a model to an artifact, or show a stage of its compilation.
@@ -46,11 +48,35 @@ enum Emit {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let graph = load_graph(&args.model)?;
+    let compilers = args.compile.compilers()?;
+    let several = compilers.len() > 1;
+    for (target, compiler) in compilers {
+        let path =
+            args.output.as_ref().map(|path| if several { with_target(path, &target) } else { path.clone() });
+        one(args, &compiler, &graph, path.as_deref(), context)?;
+    }
+    Ok(())
+}
+
+/// `model.tcc` as `model.x86-64-v3.tcc`.
+fn with_target(path: &Path, target: &str) -> PathBuf {
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}.{target}{extension}"))
+}
+
+/// Compiles for one target.
+fn one(
+    args: &Args,
+    compiler: &Compiler,
+    graph: &Graph,
+    output: Option<&Path>,
+    context: &Context,
+) -> Result<(), Failure> {
     let start = Instant::now();
     let name = args.model.display().to_string();
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
-    let graph = load_graph(&args.model)?;
-    let compiler = args.compile.compiler()?;
     let stage = match args.emit {
         Emit::Graph => Some(Stage::Graph),
         Emit::Nest => Some(Stage::Nest),
@@ -59,9 +85,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         Emit::Artifact | Emit::Obj => None,
     };
     let bytes = match stage {
-        Some(stage) => compiler.emit(&graph, stage).map_err(|e| fail(&e))?.into_bytes(),
+        Some(stage) => compiler.emit(graph, stage).map_err(|e| fail(&e))?.into_bytes(),
         None => {
-            let compiled = compiler.compile(&graph).map_err(|e| fail(&e))?;
+            let compiled = compiler.translate(graph).map_err(|e| fail(&e))?;
             let report = compiled.report();
             for reason in &report.interpreted {
                 context.output.detail(&format!("interpreted: {reason}\n"));
@@ -88,7 +114,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             bytes
         }
     };
-    match (&args.output, stage) {
+    match (output, stage) {
         (Some(path), _) => write_file(path, &bytes).map_err(|e| Failure::io(&path.display().to_string(), &e)),
         (None, Some(_)) => {
             context.output.print(&String::from_utf8_lossy(&bytes));

@@ -13,8 +13,8 @@ use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
 use super::source::{Format, Source};
 use super::{Context, Failure};
-use crate::codegen::{BACKENDS, Backend};
-use crate::compile::{Compiled, Compiler};
+use crate::codegen::{BACKENDS, Backend, NamedTarget};
+use crate::compile::{Compiled, Compiler, named};
 
 /// How a model is compiled and run.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,9 +43,9 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// The processor to make it for.
-    #[arg(long, value_name = "TARGET", default_value = "native")]
-    target: String,
+    /// The processor to make it for, or several for as many results; `tcc targets` lists them.
+    #[arg(long, value_name = "TARGET", default_value = "native", value_delimiter = ',')]
+    target: Vec<String>,
     /// The value of a symbolic extent; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     bind: Vec<String>,
@@ -72,17 +72,30 @@ impl CompileArgs {
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
+    /// The one compiler that is asked for.
     pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
-        if self.target != "native" {
-            let message = format!(
-                "--target: expected native, got {:?}; `tcc targets` lists what there is",
-                self.target
-            );
-            return Err(Failure::Usage(message));
+        let mut all = self.compilers()?;
+        match (all.pop(), all.is_empty()) {
+            (Some((_, compiler)), true) => Ok(compiler),
+            _ => Err(Failure::Usage("--target: expected one target, got several".to_owned())),
         }
+    }
+
+    /// A compiler for each target that is named.
+    pub(super) fn compilers(&self) -> Result<Vec<(String, Compiler)>, Failure> {
         let bindings = self.bindings()?;
-        let compiler = Compiler::new().backend(self.backend()?);
-        Ok(bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
+        let backend = self.backend()?;
+        let one = |name: &String| {
+            let target = named(name).ok_or_else(|| {
+                let known: Vec<&str> = NamedTarget::all().map(|t| t.name).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("--target: expected native or one of {known}, got {name:?}"))
+            })?;
+            let compiler = Compiler::new().backend(backend).target(target);
+            let compiler = bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value));
+            Ok((name.clone(), compiler))
+        };
+        self.target.iter().map(one).collect()
     }
 }
 

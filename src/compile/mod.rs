@@ -26,7 +26,7 @@ use tcc_runtime::threads::Parallel;
 
 pub use self::session::Session;
 use self::target::Schedulable;
-pub use self::target::native;
+pub use self::target::{named, native};
 
 /// Why a graph could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,9 @@ pub enum CompileError {
     /// The code could not be loaded.
     #[error(transparent)]
     Load(#[from] RunError),
+    /// The code is for another processor.
+    #[error("expected code for {0}")]
+    Foreign(String),
 }
 
 /// Why an artifact could not be opened.
@@ -158,20 +161,63 @@ impl Compiler {
         Ok(text)
     }
 
-    /// Compiles a graph.
+    /// Compiles a graph and loads the code.
     pub fn compile(&self, graph: &Graph) -> Result<Compiled, CompileError> {
+        self.translate(graph)?.load()
+    }
+
+    /// Compiles a graph, for whatever processor.
+    pub fn translate(&self, graph: &Graph) -> Result<Translated, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
         let parts = plan::plan(&graph, self.backend, &self.target)?;
-        let executable = Executable::new(parts.model)?;
-        let (arch, features) = (self.target.arch.to_owned(), self.target.features.clone());
+        let target = self.target.clone();
+        Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target })
+    }
+}
+
+/// A compiled model whose code has not been loaded: to be written, or to be run.
+pub struct Translated {
+    model: Model,
+    host: Vec<host::HostWork>,
+    report: Report,
+    target: CpuTarget,
+}
+
+impl Translated {
+    /// Loads the code, which must be for this processor.
+    pub fn load(self) -> Result<Compiled, CompileError> {
+        if let Some(reason) = target::foreign(&self.target) {
+            return Err(CompileError::Foreign(reason));
+        }
         Ok(Compiled {
-            executable: Arc::new(executable),
-            host: Arc::new(parts.host),
-            report: parts.report,
-            arch,
-            features,
+            executable: Arc::new(Executable::new(self.model)?),
+            host: Arc::new(self.host),
+            report: self.report,
+            arch: self.target.arch.to_owned(),
+            features: self.target.features,
         })
+    }
+
+    /// Writes the model as an artifact, which [`Compiled::open`] and the runtime read.
+    pub fn write(&self, out: &mut impl std::io::Write) -> Result<(), ArtifactError> {
+        let artifact = Artifact {
+            model: self.model.clone(),
+            arch: self.target.arch.to_owned(),
+            features: self.target.features.clone(),
+            host: self.host.iter().map(ToString::to_string).collect(),
+        };
+        artifact.write(out)
+    }
+
+    /// The model as data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What became of the graph.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 }
 

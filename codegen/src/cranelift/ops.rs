@@ -331,7 +331,7 @@ impl Emit<'_> {
                 let adjust = self.builder.ins().band(opposite, inexact);
                 Ok(self.builder.ins().select(adjust, moved, rest))
             }
-            op => match c_name(op) {
+            op => match crate::c_name(op) {
                 Some(name) => self.libm(name, ty, args),
                 None => Err(self.unsupported(format!("expected an operation on {dtype}, got {}", op.name()))),
             },
@@ -502,34 +502,4 @@ fn has_vector_form(op: ScalarOp, dtype: DType) -> bool {
             Neg | Abs | Add | Sub | Mul | Min | Max | And | Or | Xor | Not | Eq | Ne | Lt | Le | Gt | Ge
         ),
     }
-}
-
-/// The C library's name of an operation on doubles.
-fn c_name(op: ScalarOp) -> Option<&'static str> {
-    use ScalarOp::*;
-    Some(match op {
-        Exp => "exp",
-        Exp2 => "exp2",
-        Expm1 => "expm1",
-        Log => "log",
-        Log2 => "log2",
-        Log1p => "log1p",
-        Sin => "sin",
-        Cos => "cos",
-        Tan => "tan",
-        Asin => "asin",
-        Acos => "acos",
-        Atan => "atan",
-        Sinh => "sinh",
-        Cosh => "cosh",
-        Tanh => "tanh",
-        Asinh => "asinh",
-        Acosh => "acosh",
-        Atanh => "atanh",
-        Erf => "erf",
-        Rem => "fmod",
-        Pow => "pow",
-        Atan2 => "atan2",
-        _ => return None,
-    })
 }
