@@ -60,6 +60,7 @@ fn generated_pages_are_current() {
     for (path, wanted) in [
         ("docs/ops.md", reference::ops_markdown()),
         ("docs/passes.md", reference::passes_markdown(&Registry::builtin())),
+        ("docs/rules.md", tcc::lowering::eqsat::markdown()),
     ] {
         let path = root().join(path);
         if blessing() {

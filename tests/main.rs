@@ -7,6 +7,7 @@ mod docs;
 mod filetests;
 mod properties;
 mod properties_compiled;
+mod properties_eqsat;
 mod properties_nests;
 mod schema;
 mod support;

@@ -17,6 +17,8 @@ use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::schedule::schedule;
+use tcc_lowering::pass::RunError as PassRunError;
+use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
     Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
@@ -52,6 +54,9 @@ pub enum CompileError {
         /// The most it can be.
         hi: i64,
     },
+    /// A graph pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassRunError),
     /// The backend failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -83,11 +88,12 @@ pub struct Compiler {
     backend: &'static dyn Backend,
     target: CpuTarget,
     bindings: Vec<(Symbol, i64)>,
+    options: GraphOptions,
 }
 
 impl Default for Compiler {
     fn default() -> Self {
-        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new() }
+        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new(), options: GraphOptions::default() }
     }
 }
 
@@ -115,6 +121,18 @@ impl Compiler {
         self
     }
 
+    /// Says what rewrites of the graph may do to numbers.
+    pub fn strictness(mut self, strictness: Strictness) -> Compiler {
+        self.options.strictness = strictness;
+        self
+    }
+
+    /// Rewrites with the rules of a file, too.
+    pub fn rules(mut self, path: &str) -> Compiler {
+        self.options.rules = Some(path.to_owned());
+        self
+    }
+
     /// The graph with the bound symbols replaced.
     pub fn specialise(&self, graph: &Graph) -> Result<Graph, CompileError> {
         for (symbol, _) in &self.bindings {
@@ -139,7 +157,7 @@ impl Compiler {
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let machine = self.target.schedule();
-        let graph = tcc_lowering::pipeline::optimise(&graph, &machine);
+        let graph = optimise(&graph, &machine, &self.options)?;
         if stage == Stage::Graph {
             return Ok(graph.to_string());
         }
@@ -159,7 +177,7 @@ impl Compiler {
     /// Compiles a graph.
     pub fn compile(&self, graph: &Graph) -> Result<Compiled, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
+        let graph = optimise(&graph, &self.target.schedule(), &self.options)?;
         let parts = plan::plan(&graph, self.backend, &self.target)?;
         let executable = Executable::new(parts.model)?;
         let (arch, features) = (self.target.arch.to_owned(), self.target.features.clone());
