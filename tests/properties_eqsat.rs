@@ -22,7 +22,8 @@ fn rewriting_keeps_what_is_computed() {
             let Some(next) = next else { continue };
             next.verify().unwrap_or_else(|d| panic!("seed {seed}: {d}\n{next}"));
             rewritten += 1;
-            let checked = compare_runs(&Ir::Graph(graph.clone()), &Ir::Graph(next.clone()), numerics, 2, seed);
+            let checked =
+                compare_runs(&Ir::Graph(graph.clone()), &Ir::Graph(next.clone()), numerics, 2, seed);
             let checked = checked.unwrap_or_else(|e| panic!("seed {seed}: {numerics}: {e}\n{graph}{next}"));
             compared += checked.compared;
         }

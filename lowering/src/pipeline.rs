@@ -65,10 +65,8 @@ fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, Ru
     let mut pipeline = Pipeline::parse(passes, &Registry::builtin())
         .unwrap_or_else(|diags| unreachable!("the built-in pipeline names passes that there are: {diags}"));
     for step in pipeline.steps.iter_mut().filter(|step| step.pass.name == crate::eqsat::PASS.name) {
-        let given = [
-            ("numerics", Some(options.strictness.word().to_owned())),
-            ("file", options.rules.clone()),
-        ];
+        let given =
+            [("numerics", Some(options.strictness.word().to_owned())), ("file", options.rules.clone())];
         for (name, value) in given {
             let def = step.pass.options.iter().find(|def| def.name == name);
             if let (Some(def), Some(value)) = (def, value) {

@@ -48,13 +48,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let used: Vec<_> = report
             .used
             .iter()
-            .map(|u| json!({ "rule": u.rule, "numerics": u.numerics.to_string(), "count": u.count, "text": text(&u.rule) }))
+            .map(|u| {
+                let (class, text) = (u.numerics.to_string(), text(&u.rule));
+                json!({ "rule": u.rule, "numerics": class, "count": u.count, "text": text })
+            })
             .collect();
         let growth: Vec<_> = report
             .saturation
             .rules
             .iter()
-            .map(|g| json!({ "rule": g.rule, "applied": g.applied, "united": g.united, "nodes": g.nodes, "cut": g.cut }))
+            .map(|g| {
+                let (applied, united) = (g.applied, g.united);
+                json!({ "rule": g.rule, "applied": applied, "united": united, "nodes": g.nodes, "cut": g.cut })
+            })
             .collect();
         let report = json!({
             "nodes": nodes, "cost_before": report.before, "cost_after": report.after, "ms": elapsed,
@@ -110,7 +116,8 @@ fn grown(report: &Report) -> String {
     let mut out = "\ngrowth of the e-graph:\n   applied   united    nodes  rule\n".to_owned();
     for growth in rules {
         let cut = if growth.cut { " (cut)" } else { "" };
-        out += &format!("{:10} {:8} {:8}  {}{cut}\n", growth.applied, growth.united, growth.nodes, growth.rule);
+        out +=
+            &format!("{:10} {:8} {:8}  {}{cut}\n", growth.applied, growth.united, growth.nodes, growth.rule);
     }
     out
 }

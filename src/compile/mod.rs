@@ -16,9 +16,9 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
-use tcc_lowering::schedule::schedule;
 use tcc_lowering::pass::RunError as PassRunError;
 use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
+use tcc_lowering::schedule::schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
     Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
@@ -93,7 +93,12 @@ pub struct Compiler {
 
 impl Default for Compiler {
     fn default() -> Self {
-        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new(), options: GraphOptions::default() }
+        Compiler {
+            backend: BACKENDS[0],
+            target: native(),
+            bindings: Vec::new(),
+            options: GraphOptions::default(),
+        }
     }
 }
 

@@ -34,7 +34,10 @@ fn agrees(text: &str, symbols: &[(&str, i64)]) {
         .collect();
     let expected = evaluate(&graph, &inputs).unwrap();
     check_nests(&graph, &bindings);
-    check_nests(&tcc_lowering::pipeline::optimise(&graph, &native().schedule(), &Default::default()).unwrap(), &bindings);
+    check_nests(
+        &tcc_lowering::pipeline::optimise(&graph, &native().schedule(), &Default::default()).unwrap(),
+        &bindings,
+    );
     let compiled = Compiler::new().compile(&graph).unwrap();
     let pool = Pool::new(&PoolConfig::with_threads(3)).unwrap();
     for threads in [&Inline as &dyn Parallel, &pool] {

@@ -1,7 +1,7 @@
 //! Computing at compile time what follows from constants.
 //!
-//! Only exact ops are computed, so the bits are those of every target. Weights are large and interpreters slow,
-//! which is why the arithmetic of f32 that folding into weights needs is done on slices.
+//! Only exact ops are computed, so the bits are those of every target. Weights are large and interpreters
+//! slow, which is why the arithmetic of f32 that folding into weights needs is done on slices.
 
 use rustc_hash::FxHashMap;
 use tcc_ir::graph::{Attr, Op};
@@ -48,7 +48,8 @@ impl Constants<'_> {
         }
         let inputs: Vec<Tensor> = choice.operands.iter().map(|o| self.value(*o)).collect::<Option<_>>()?;
         let ty: &TensorType = type_of(self.egraph, known.id)?;
-        on_slices(op, &inputs, ty).or_else(|| with_plain_nans(compute(op, &attrs, &inputs, ty)?)?.contiguous().ok())
+        on_slices(op, &inputs, ty)
+            .or_else(|| with_plain_nans(compute(op, &attrs, &inputs, ty)?)?.contiguous().ok())
     }
 }
 

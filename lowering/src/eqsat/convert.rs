@@ -1,12 +1,12 @@
 //! From a graph to an e-graph, and from the chosen nodes back to a graph.
 
+use egg::Id;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
-use egg::Id;
 use tcc_ir::dim::Symbol;
+use tcc_ir::graph::Attr;
 use tcc_ir::graph::infer::Types;
 use tcc_ir::graph::{Attrs, Graph, NodeId, Op, Rewriter, Value};
-use tcc_ir::graph::Attr;
 
 use super::constants::Constants;
 use super::extract::{Classes, Extraction};
@@ -123,7 +123,8 @@ impl<'a> Exporter<'a> {
         for (number, id) in imported.opaque.iter().enumerate() {
             let node = graph.node(*id);
             let class = imported.original.iter().find(|n| n.head == Head::Opaque(number as u32));
-            let class = class.and_then(|n| egraph.lookup(n.clone())).and_then(|id| classes.number(egraph, id));
+            let class =
+                class.and_then(|n| egraph.lookup(n.clone())).and_then(|id| classes.number(egraph, id));
             let mut bind = |s: &Symbol| {
                 if let Some(class) = class {
                     binders.entry(s.clone()).or_insert(class);
@@ -133,9 +134,11 @@ impl<'a> Exporter<'a> {
             node.results().for_each(|v| graph.ty(v).shape.iter().for_each(|d| d.each_symbol(&mut bind)));
         }
         for ty in graph.param_types() {
-            ty.shape.iter().for_each(|d| d.each_symbol(&mut |s| {
-                binders.remove(s);
-            }));
+            ty.shape.iter().for_each(|d| {
+                d.each_symbol(&mut |s| {
+                    binders.remove(s);
+                })
+            });
         }
         let constants = Constants { egraph, classes, extraction, known: FxHashMap::default() };
         let made = vec![None; classes.all.len()];
@@ -177,11 +180,16 @@ impl<'a> Exporter<'a> {
         }
         let kept = |class: usize| {
             let known_node = known.contains(&self.chosen(class as u32).node);
-            known_node && !(self.is_computed(class as u32) && self.chosen(class as u32).node.head != Head::Op(Op::Const))
+            known_node
+                && !(self.is_computed(class as u32)
+                    && self.chosen(class as u32).node.head != Head::Op(Op::Const))
         };
         let mut touched = self.rewriter.to.node_count() != self.graph.node_count();
-        touched |= (0..needed.len()).any(|class| needed[class] && !matches!(self.chosen(class as u32).node.head, Head::Param(_)) && !kept(class));
-        let rewritten = |(id, regions): (&NodeId, &Vec<Graph>)| self.graph.node(*id).regions[..] != regions[..];
+        touched |= (0..needed.len()).any(|class| {
+            needed[class] && !matches!(self.chosen(class as u32).node.head, Head::Param(_)) && !kept(class)
+        });
+        let rewritten =
+            |(id, regions): (&NodeId, &Vec<Graph>)| self.graph.node(*id).regions[..] != regions[..];
         touched |= self.regions.iter().any(rewritten);
         Some((self.rewriter.finish(), touched))
     }
@@ -232,7 +240,9 @@ impl<'a> Exporter<'a> {
         attrs_of(egraph, &choice.node).iter().for_each(|a| a.each_symbol(&mut need));
         match &egraph[self.constants.classes.all[class as usize].id].data.kind {
             Kind::Value(ty) => ty.shape.iter().for_each(|d| d.each_symbol(&mut need)),
-            Kind::Tuple(types) => types.iter().flat_map(|t| t.shape.iter()).for_each(|d| d.each_symbol(&mut need)),
+            Kind::Tuple(types) => {
+                types.iter().flat_map(|t| t.shape.iter()).for_each(|d| d.each_symbol(&mut need))
+            }
             Kind::Attr(_) => {}
         }
         if let Head::Opaque(number) = choice.node.head {
@@ -261,7 +271,9 @@ impl<'a> Exporter<'a> {
             }
             todo.push((class, true));
             let waiting = self.dependencies(class);
-            todo.extend(waiting.into_iter().rev().filter(|c| self.made[*c as usize].is_none()).map(|c| (c, false)));
+            todo.extend(
+                waiting.into_iter().rev().filter(|c| self.made[*c as usize].is_none()).map(|c| (c, false)),
+            );
         }
         Some(())
     }
@@ -300,11 +312,18 @@ impl<'a> Exporter<'a> {
                 let id = self.imported.opaque[number as usize];
                 let old = self.graph.node(id);
                 let regions = self.regions.get(&id).cloned().unwrap_or_else(|| old.regions.to_vec());
-                self.rewriter.to.push_from(old.op, &operands, old.attrs.clone(), regions, old.origin.clone()).ok()?
+                self.rewriter
+                    .to
+                    .push_from(old.op, &operands, old.attrs.clone(), regions, old.origin.clone())
+                    .ok()?
             }
             Head::Attr(_) | Head::Param(_) | Head::Project(_) => return None,
         };
         let results = self.rewriter.to.node(node).results();
-        Some(if results.len() == 1 { Made::Value(self.rewriter.to.node(node).result()) } else { Made::Node(node) })
+        Some(if results.len() == 1 {
+            Made::Value(self.rewriter.to.node(node).result())
+        } else {
+            Made::Node(node)
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! What a node costs: a roofline over numbers that describe a target.
 //!
-//! Times are in nanoseconds. Views cost next to nothing and elementwise ops only their work and a share of their
-//! traffic, because lowering fuses them; ops with a kernel of their own cost a launch and the larger of traffic
-//! and work.
+//! Times are in nanoseconds. Views cost next to nothing and elementwise ops only their work and a share of
+//! their traffic, because lowering fuses them; ops with a kernel of their own cost a launch and the larger of
+//! traffic and work.
 
 use tcc_ir::dim::{Bindings, Dim, Ranges};
 use tcc_ir::graph::{Attr, Op};
@@ -60,7 +60,8 @@ pub(super) struct Costs<'m> {
 
 impl<'m> Costs<'m> {
     pub(super) fn new(model: &'m CostModel, ranges: &Ranges) -> Costs<'m> {
-        let typical = |(s, r): (&tcc_ir::dim::Symbol, tcc_ir::dim::Range)| (s.clone(), TYPICAL.clamp(r.lo, r.hi));
+        let typical =
+            |(s, r): (&tcc_ir::dim::Symbol, tcc_ir::dim::Range)| (s.clone(), TYPICAL.clamp(r.lo, r.hi));
         Costs { model, symbols: ranges.iter().map(typical).collect() }
     }
 
@@ -83,7 +84,13 @@ impl<'m> Costs<'m> {
     }
 
     /// The cost of a node itself.
-    pub(super) fn of(&self, op: Op, attrs: &[Attr], operands: &[&TensorType], results: &[&TensorType]) -> f64 {
+    pub(super) fn of(
+        &self,
+        op: Op,
+        attrs: &[Attr],
+        operands: &[&TensorType],
+        results: &[&TensorType],
+    ) -> f64 {
         let model = self.model;
         let made: f64 = results.iter().map(|ty| self.bytes(ty)).sum();
         let count: f64 = results.iter().map(|ty| self.elements(ty)).sum();
@@ -100,8 +107,13 @@ impl<'m> Costs<'m> {
             Op::Quantize | Op::Dequantize => self.elementwise(4.0, count, made),
             Op::Pad | Op::Concat | Op::Copy | Op::Gather => (read.min(made) + made) / model.bandwidth,
             op => {
-                let rate = if matches!(op, Op::Dot | Op::Conv | Op::Attention) { model.contraction } else { model.scalar };
-                let share = model.efficiency.iter().find(|(known, _)| *known == op).map_or(1.0, |(_, share)| *share);
+                let rate = if matches!(op, Op::Dot | Op::Conv | Op::Attention) {
+                    model.contraction
+                } else {
+                    model.scalar
+                };
+                let share =
+                    model.efficiency.iter().find(|(known, _)| *known == op).map_or(1.0, |(_, share)| *share);
                 let work = self.work(op, attrs, operands, count) / (rate * share);
                 model.launch + work.max((read + made) / model.bandwidth)
             }
@@ -126,7 +138,10 @@ impl<'m> Costs<'m> {
                 };
                 2.0 * count * contracted
             }
-            Op::Conv => 2.0 * count * (1..operands[1].shape.rank() as i64).map(|a| extent(operands[1], a)).product::<f64>(),
+            Op::Conv => {
+                2.0 * count
+                    * (1..operands[1].shape.rank() as i64).map(|a| extent(operands[1], a)).product::<f64>()
+            }
             Op::Attention => 4.0 * self.elements(operands[0]) * extent(operands[1], 2),
             Op::Softmax | Op::LogSoftmax => (self.model.function + 4.0) * read,
             Op::LayerNorm | Op::GroupNorm | Op::RmsNorm => 6.0 * read,

@@ -1,8 +1,8 @@
 //! Instances of rules: both sides as graphs, so that an interpreter can compare them.
 //!
-//! The `try` lines of a rule say which shapes its variables take. Names that are bound nowhere are extents, drawn
-//! here: zero, one and odd numbers, and symbols. Element types are tried one after the other; what is ill typed
-//! or does not meet the conditions is no instance.
+//! The `try` lines of a rule say which shapes its variables take. Names that are bound nowhere are extents,
+//! drawn here: zero, one and odd numbers, and symbols. Element types are tried one after the other; what is
+//! ill typed or does not meet the conditions is no instance.
 
 use rustc_hash::FxHashMap;
 use tcc_ir::dim::{Dim, Range, Symbol};
@@ -29,11 +29,21 @@ pub struct Instance {
     pub after: Graph,
 }
 
-const DTYPES: &[DType] =
-    &[DType::F32, DType::F64, DType::F16, DType::BF16, DType::I32, DType::I64, DType::U8, DType::I8, DType::Bool];
+const DTYPES: &[DType] = &[
+    DType::F32,
+    DType::F64,
+    DType::F16,
+    DType::BF16,
+    DType::I32,
+    DType::I64,
+    DType::U8,
+    DType::I8,
+    DType::Bool,
+];
 
 /// Extents for the names of an example, in order of first use.
-const EXTENTS: &[[i64; 6]] = &[[2, 3, 5, 1, 2, 3], [1, 1, 1, 1, 1, 1], [3, 0, 2, 5, 1, 1], [7, 5, 3, 1, 3, 2], [5, 1, 3, 2, 7, 1]];
+const EXTENTS: &[[i64; 6]] =
+    &[[2, 3, 5, 1, 2, 3], [1, 1, 1, 1, 1, 1], [3, 0, 2, 5, 1, 1], [7, 5, 3, 1, 3, 2], [5, 1, 3, 2, 7, 1]];
 
 /// The instances that the examples of a rule have; `seed` varies constants and the ops of families.
 pub fn instances(rule: &Rule, seed: u64) -> Vec<Instance> {
@@ -92,7 +102,14 @@ struct Maker<'r> {
 }
 
 impl<'r> Maker<'r> {
-    fn new(rule: &'r Rule, example: &'r Example, dtype: DType, extents: &'r [i64; 6], symbolic: bool, seed: u64) -> Self {
+    fn new(
+        rule: &'r Rule,
+        example: &'r Example,
+        dtype: DType,
+        extents: &'r [i64; 6],
+        symbolic: bool,
+        seed: u64,
+    ) -> Self {
         let (names, attrs, tensors) = Default::default();
         Maker { rule, example, dtype, extents, symbolic, seed, graph: Graph::new("f"), names, attrs, tensors }
     }
@@ -105,9 +122,7 @@ impl<'r> Maker<'r> {
             let dtype = operand.dtype.unwrap_or(self.dtype);
             self.seed += 1;
             let value = match operand.content {
-                Content::Unknown => {
-                    self.graph.add_param(name, tcc_ir::shape::TensorType::new(dtype, shape))
-                }
+                Content::Unknown => self.graph.add_param(name, tcc_ir::shape::TensorType::new(dtype, shape)),
                 Content::Constant => {
                     let tensor = Tensor::random(dtype, &shape.as_fixed()?, self.seed).ok()?;
                     self.graph.constant(tensor).ok()?

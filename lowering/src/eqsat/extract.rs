@@ -1,9 +1,9 @@
 //! Choosing one node of every class, so that all that the outputs need together costs least.
 //!
-//! Costs are those of the whole graph: what is shared counts once. Two choices are improved, that of the graph as
-//! it was and the one that is best class by class; a change of one class is kept if the whole becomes cheaper.
-//! The first never gets worse than the graph that came in, so neither does the result. Both are free of cycles
-//! from the start, and no change that would close one is made.
+//! Costs are those of the whole graph: what is shared counts once. Two choices are improved, that of the
+//! graph as it was and the one that is best class by class; a change of one class is kept if the whole
+//! becomes cheaper. The first never gets worse than the graph that came in, so neither does the result. Both
+//! are free of cycles from the start, and no change that would close one is made.
 
 use egg::Id;
 use rustc_hash::FxHashMap;
@@ -62,13 +62,15 @@ impl Classes {
         let class = |id: &Id| {
             let facts = &egraph[*id].data;
             let choice = |node: &ENode| {
-                let operands = node.operands().iter().filter_map(|id| numbers.get(&egraph.find(*id)).copied());
+                let operands =
+                    node.operands().iter().filter_map(|id| numbers.get(&egraph.find(*id)).copied());
                 let cost = if facts.constant { COMPUTED } else { cost_of(egraph, &costs, node, &facts.kind) };
                 Choice { node: node.clone(), operands: operands.collect(), cost }
             };
             let of_constants = |node: &&ENode| {
                 !facts.constant
-                    || matches!(node.head, Head::Op(_)) && node.operands().iter().all(|id| egraph[*id].data.constant)
+                    || matches!(node.head, Head::Op(_))
+                        && node.operands().iter().all(|id| egraph[*id].data.constant)
             };
             let mut nodes: Vec<Choice> = egraph[*id].nodes.iter().filter(of_constants).map(choice).collect();
             nodes.sort_by(|a, b| a.node.cmp(&b.node));
@@ -107,8 +109,14 @@ impl Classes {
         best.into_iter().map(|(_, n)| n).collect()
     }
 
-    /// The cheapest choice found for the roots. `original` has the nodes of the graph that came in, in its order.
-    pub(super) fn extract(&self, egraph: &Egraph, original: &[ENode], roots: &[u32]) -> Option<(f64, Extraction)> {
+    /// The cheapest choice found for the roots. `original` has the nodes of the graph that came
+    /// in, in its order.
+    pub(super) fn extract(
+        &self,
+        egraph: &Egraph,
+        original: &[ENode],
+        roots: &[u32],
+    ) -> Option<(f64, Extraction)> {
         let greedy = self.greedy();
         if roots.iter().any(|r| greedy[*r as usize] == NONE) {
             return None;
@@ -128,7 +136,9 @@ impl Classes {
         let mut chosen = otherwise.to_vec();
         let mut known = vec![false; self.all.len()];
         for node in original {
-            let Some(class) = egraph.lookup(node.clone()).and_then(|id| self.number(egraph, id)) else { continue };
+            let Some(class) = egraph.lookup(node.clone()).and_then(|id| self.number(egraph, id)) else {
+                continue;
+            };
             let node = super::matching::canonical(egraph, node);
             let at = self.all[class as usize].nodes.iter().position(|c| c.node == node);
             if let (Some(at), false) = (at, known[class as usize]) {
@@ -283,4 +293,3 @@ impl<'c> Improver<'c> {
         Extraction { chosen: self.chosen, cost: self.cost }
     }
 }
-

@@ -1,7 +1,7 @@
 //! What is known of every class: its type, whether it is one repeated number, whether it can be computed now.
 //!
-//! Types come from the inference that the builder uses. Classes are united only after their types were found to
-//! be provably equal; should inference ever disagree, it is counted and the result is thrown away.
+//! Types come from the inference that the builder uses. Classes are united only after their types were found
+//! to be provably equal; should inference ever disagree, it is counted and the result is thrown away.
 
 use egg::{Analysis, DidMerge, EGraph, Id};
 use smallvec::SmallVec;

@@ -74,7 +74,8 @@ functions! {
         Scalar::Int(v) => i64::try_from(v).ok().map(Attr::Int),
     };
     "constant"("x") "whether it follows from constants" |g, a| Some(Attr::Bool(facts(g, a)?.constant));
-    "repeats"("x") "whether every element is one known number" |g, a| Some(Attr::Bool(facts(g, a)?.splat.is_some()));
+    "repeats"("x") "whether every element is one known number" |g, a|
+        Some(Attr::Bool(facts(g, a)?.splat.is_some()));
     "float"("x") "whether the elements are floats" |g, a| Some(Attr::Bool(ty(g, a)?.dtype.is_float()));
     "signed"("x") "whether the type has negative numbers" |g, a| {
         let dtype = ty(g, a)?.dtype;
@@ -100,9 +101,15 @@ functions! {
         let axes = ints(a, 1)?;
         match attr(a, 0)? {
             Attr::Ints(list) =>
-                axes.iter().map(|i| Some(list[place(*i, list.len())?])).collect::<Option<Ints>>().map(Attr::Ints),
+                axes.iter()
+                    .map(|i| Some(list[place(*i, list.len())?]))
+                    .collect::<Option<Ints>>()
+                    .map(Attr::Ints),
             Attr::Dims(list) =>
-                axes.iter().map(|i| Some(list[place(*i, list.rank())?].clone())).collect::<Option<Shape>>().map(Attr::Dims),
+                axes.iter()
+                    .map(|i| Some(list[place(*i, list.rank())?].clone()))
+                    .collect::<Option<Shape>>()
+                    .map(Attr::Dims),
             _ => None,
         }
     };
@@ -174,7 +181,7 @@ functions! {
         let ones = rank.checked_sub(shape.rank())?;
         Some(Attr::Dims(std::iter::repeat_n(Dim::ONE, ones).chain(shape.iter().cloned()).collect()))
     };
-    "along"("dims", "axis", "rank") "whether extents, aligned at the last axis, are 1 but at one axis" |_, a| {
+    "along"("dims", "axis", "rank") "whether extents, aligned at the last axis, are 1 but at one" |_, a| {
         let (shape, axis, rank) = (dims(a, 0)?, int(a, 1)?, int(a, 2)?);
         let lead = rank - shape.rank() as i64;
         let only = |(i, d): (usize, &Dim)| d.is(1) || i as i64 + lead == axis;
@@ -190,11 +197,14 @@ functions! {
     };
     "reciprocal"("number") "one over a number" |_, a| Some(Attr::Float(1.0 / number(a, 0)?));
     "not"("c") "the opposite" |_, a| Some(Attr::Bool(!flag(a, 0)?));
-    "eq"("a", "b") "`a == b`, of extents for all values of symbols" |g, a| Some(Attr::Bool(equal(ranges(g), attr(a, 0)?, attr(a, 1)?)?));
-    "ne"("a", "b") "`a != b`: not surely equal" |g, a| Some(Attr::Bool(!equal(ranges(g), attr(a, 0)?, attr(a, 1)?)?));
+    "eq"("a", "b") "`a == b`, of extents for all values of symbols" |g, a|
+        Some(Attr::Bool(equal(ranges(g), attr(a, 0)?, attr(a, 1)?)?));
+    "ne"("a", "b") "`a != b`: not surely equal" |g, a|
+        Some(Attr::Bool(!equal(ranges(g), attr(a, 0)?, attr(a, 1)?)?));
     "lt"("a", "b") "`a < b`" |_, a| Some(Attr::Bool(number(a, 0)? < number(a, 1)?));
     "le"("a", "b") "`a <= b`" |_, a| Some(Attr::Bool(number(a, 0)? <= number(a, 1)?));
-    "add"("a", "b") "`a + b`, of lists entry by entry" |_, a| arithmetic(a, |x, y| x.checked_add(y), |x, y| x + y, |x, y| x + y);
+    "add"("a", "b") "`a + b`, of lists entry by entry" |_, a|
+        arithmetic(a, |x, y| x.checked_add(y), |x, y| x + y, |x, y| x + y);
     "sub"("a", "b") "`a - b`" |_, a| arithmetic(a, |x, y| x.checked_sub(y), |x, y| x - y, |x, y| x - y);
     "mul"("a", "b") "`a * b`" |_, a| arithmetic(a, |x, y| x.checked_mul(y), |x, y| x * y, |x, y| x * y);
 }
@@ -328,10 +338,17 @@ fn arithmetic(
             let sums: Option<Ints> = x.iter().map(|x| of_ints(*x, *y)).collect();
             Attr::Ints(sums?)
         }
-        (Attr::Float(_), _) | (_, Attr::Float(_)) => Attr::Float(of_floats(number(args, 0)?, number(args, 1)?)),
-        (Attr::Dims(x), Attr::Dims(y)) if x.rank() == y.rank() => {
-            Attr::Dims(x.iter().zip(y.iter()).map(|(x, y)| of_dims(x, y)).collect::<SmallVec<[Dim; 4]>>().into_iter().collect())
+        (Attr::Float(_), _) | (_, Attr::Float(_)) => {
+            Attr::Float(of_floats(number(args, 0)?, number(args, 1)?))
         }
+        (Attr::Dims(x), Attr::Dims(y)) if x.rank() == y.rank() => Attr::Dims(
+            x.iter()
+                .zip(y.iter())
+                .map(|(x, y)| of_dims(x, y))
+                .collect::<SmallVec<[Dim; 4]>>()
+                .into_iter()
+                .collect(),
+        ),
         (x, y) => Attr::Dim(of_dims(&dim(x)?, &dim(y)?)),
     })
 }

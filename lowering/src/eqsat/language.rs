@@ -1,7 +1,7 @@
 //! The e-nodes: derived from the op table, so that a new op needs nothing here.
 //!
-//! Attributes are leaf children that come before the operands, so patterns bind them like anything else. Equal
-//! attributes have one number because they are interned by their bits.
+//! Attributes are leaf children that come before the operands, so patterns bind them like anything else.
+//! Equal attributes have one number because they are interned by their bits.
 
 use std::hash::Hasher;
 

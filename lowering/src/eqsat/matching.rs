@@ -1,7 +1,7 @@
 //! From rules to searches and from matches to new nodes.
 //!
-//! Ops that commute are searched in either order, so that no rule is needed for that. A template is typed as a
-//! whole before anything is added: what is ill typed, or of another type than what it replaces, is refused.
+//! Ops that commute are searched in either order, so that no rule is needed for that. A template is typed as
+//! a whole before anything is added: what is ill typed, or of another type than what it replaces, is refused.
 
 use egg::{ENodeOrVar, Id, Language, Pattern, RecExpr, Subst, Var};
 use smallvec::SmallVec;
@@ -135,7 +135,8 @@ fn write(
             for operand in operands {
                 children.push(write(operand, family, vars, literals, ast));
             }
-            let op = op_of(head, family).unwrap_or_else(|| unreachable!("every family of a pattern is chosen"));
+            let op =
+                op_of(head, family).unwrap_or_else(|| unreachable!("every family of a pattern is chosen"));
             ast.add(ENodeOrVar::ENode(ENode { head: Head::Op(op), children }))
         }
     }
@@ -199,7 +200,8 @@ fn is_number(splat: Scalar, number: f64, dtype: DType, numerics: Numerics) -> bo
         Scalar::Int(v) => number.fract() == 0.0 && v as f64 == number,
         Scalar::Float(v) => {
             let Scalar::Float(nearest) = Scalar::Float(number).round_to(dtype) else { return false };
-            let near = dtype.epsilon().is_some_and(|e| (v - number).abs() <= 4.0 * e.max(1e-6) * number.abs());
+            let near =
+                dtype.epsilon().is_some_and(|e| (v - number).abs() <= 4.0 * e.max(1e-6) * number.abs());
             v == nearest || (numerics > Numerics::Exact && number.fract() != 0.0 && near)
         }
     }
@@ -252,9 +254,8 @@ impl Scope<'_> {
             Term::Apply { head, operands, attrs } => {
                 let op = op_of(head, self.family)?;
                 let declared = op.def().attrs.iter().zip(attrs);
-                let attrs: Attrs = declared
-                    .map(|(def, attr)| coerce(self.eval(attr)?, def.kind))
-                    .collect::<Option<_>>()?;
+                let attrs: Attrs =
+                    declared.map(|(def, attr)| coerce(self.eval(attr)?, def.kind)).collect::<Option<_>>()?;
                 let mut built: Vec<Option<Built>> = operands.iter().map(|t| self.build(t)).collect();
                 let neighbour = built.iter().flatten().map(|b| b.ty().clone()).next();
                 for (slot, operand) in built.iter_mut().zip(operands) {

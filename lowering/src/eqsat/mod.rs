@@ -18,10 +18,10 @@
 //! }
 //! ```
 //!
-//! All rewritten forms are kept side by side in an e-graph, so the order of rules does not matter; one form of
-//! everything is then chosen by the cost of the whole graph. The rules are the text files of `rules/`; which of
-//! them apply depends on the class of numerics asked for. The result is never dearer than what came in, and if
-//! anything about it cannot be built or typed, what came in is kept.
+//! All rewritten forms are kept side by side in an e-graph, so the order of rules does not matter; one form
+//! of everything is then chosen by the cost of the whole graph. The rules are the text files of `rules/`;
+//! which of them apply depends on the class of numerics asked for. The result is never dearer than what came
+//! in, and if anything about it cannot be built or typed, what came in is kept.
 
 mod constants;
 mod convert;
@@ -103,7 +103,8 @@ macro_rules! themes {
 }
 
 /// The rules files that are built in, with their texts.
-pub static THEMES: &[(&str, &str)] = themes!["algebra", "movement", "contraction", "convolution", "reduction", "cast", "composite"];
+pub static THEMES: &[(&str, &str)] =
+    themes!["algebra", "movement", "contraction", "convolution", "reduction", "cast", "composite"];
 
 /// The rules that are built in.
 pub fn builtin_rules() -> &'static RuleSet {
@@ -167,7 +168,8 @@ impl Optimizer {
     pub fn builtin(most: Numerics) -> Arc<Optimizer> {
         static EXACT: LazyLock<Arc<Optimizer>> = LazyLock::new(|| made(Numerics::Exact));
         static DEFAULT: LazyLock<Arc<Optimizer>> = LazyLock::new(|| made(Numerics::Reassociates));
-        static FAST: LazyLock<Arc<Optimizer>> = LazyLock::new(|| made(Numerics::Approximate { bound: u32::MAX }));
+        static FAST: LazyLock<Arc<Optimizer>> =
+            LazyLock::new(|| made(Numerics::Approximate { bound: u32::MAX }));
         let made = match most {
             Numerics::Exact => &EXACT,
             Numerics::Reassociates => &DEFAULT,
@@ -188,8 +190,14 @@ impl Optimizer {
         let mut imported = convert::Imported::new(graph);
         let mut origins = saturate::Origins::default();
         let budget = self.budget;
-        let saturation =
-            saturate::saturate(&mut imported.egraph, &self.rules, &self.searches, budget, &mut origins, allow);
+        let saturation = saturate::saturate(
+            &mut imported.egraph,
+            &self.rules,
+            &self.searches,
+            budget,
+            &mut origins,
+            allow,
+        );
         let mut report = Report { saturation, ..Report::default() };
         let (egraph, kept) = (&imported.egraph, &mut report.kept);
         if egraph.analysis.conflicts > 0 {
@@ -230,7 +238,8 @@ impl Optimizer {
     ) -> Vec<Used> {
         let mut counts = vec![0; self.rules.rules.len()];
         let made = origins.of_nodes(egraph);
-        let chosen = needed.iter().zip(&classes.all).zip(&extraction.chosen).filter(|((needed, _), _)| **needed);
+        let chosen =
+            needed.iter().zip(&classes.all).zip(&extraction.chosen).filter(|((needed, _), _)| **needed);
         for ((_, class), chosen) in chosen {
             if let Some(rule) = made.get(&class.nodes[*chosen as usize].node) {
                 counts[*rule] += 1;
@@ -269,7 +278,8 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     })?;
     let (chosen, file) = (cx.options.word("rules"), cx.options.word("file"));
     let count = |name| usize::try_from(cx.options.count(name)).unwrap_or(usize::MAX);
-    let budget = Budget { growth: count("nodes"), iterations: count("iterations"), matches: count("matches") };
+    let budget =
+        Budget { growth: count("nodes"), iterations: count("iterations"), matches: count("matches") };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
         let (next, _) = optimizer.run(graph, &mut || cx.rewrite());
         next.map_or(Outcome::Unchanged, Outcome::Changed)

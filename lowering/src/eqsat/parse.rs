@@ -114,7 +114,11 @@ impl<'c, 'a> Reader<'c, 'a> {
             let start = reader.cursor.here();
             let value = reader.cursor.int()?;
             let value = u32::try_from(value).map_err(|_| {
-                Diag::at(reader.cursor.since(start), "numerics", format!("expected a bound of 32 bits, got {value}"))
+                Diag::at(
+                    reader.cursor.since(start),
+                    "numerics",
+                    format!("expected a bound of 32 bits, got {value}"),
+                )
             })?;
             reader.cursor.expect(")")?;
             Ok(value)
@@ -126,7 +130,8 @@ impl<'c, 'a> Reader<'c, 'a> {
             "approximate" => Ok(Numerics::Approximate { bound: bound(self)? }),
             other => {
                 let message = format!(
-                    "expected `exact`, `rounding(ulps)`, `reassociates` or `approximate(bound)`, got `{other}`"
+                    "expected `exact`, `rounding(ulps)`, `reassociates` or `approximate(bound)`, \
+                     got `{other}`"
                 );
                 Err(Diag::at(self.cursor.since(start), "numerics", message))
             }
@@ -263,9 +268,13 @@ impl<'c, 'a> Reader<'c, 'a> {
 
     fn expr(&mut self, depth: usize) -> Result<Expr, Diag> {
         let left = self.sum(depth)?;
-        for (sign, name, swapped) in
-            [("==", "eq", false), ("!=", "ne", false), ("<=", "le", false), (">=", "le", true), ("<", "lt", false)]
-        {
+        for (sign, name, swapped) in [
+            ("==", "eq", false),
+            ("!=", "ne", false),
+            ("<=", "le", false),
+            (">=", "le", true),
+            ("<", "lt", false),
+        ] {
             if self.cursor.accept(sign) {
                 let right = self.sum(depth)?;
                 let args = if swapped { vec![right, left] } else { vec![left, right] };
@@ -401,7 +410,9 @@ impl<'c, 'a> Reader<'c, 'a> {
                 let content = if self.cursor.accept("const") {
                     Content::Constant
                 } else if self.cursor.accept("splat") {
-                    let Term::Number(value) = self.term(0)? else { return Err(self.cursor.expected("a number")) };
+                    let Term::Number(value) = self.term(0)? else {
+                        return Err(self.cursor.expected("a number"));
+                    };
                     Content::Splat(value)
                 } else {
                     Content::Unknown
@@ -411,7 +422,11 @@ impl<'c, 'a> Reader<'c, 'a> {
                 } else {
                     let word = self.cursor.word("an element type or a shape")?;
                     Some(word.parse::<DType>().map_err(|_| {
-                        Diag::at(self.cursor.since(start), "dtype", format!("expected an element type, got `{word}`"))
+                        Diag::at(
+                            self.cursor.since(start),
+                            "dtype",
+                            format!("expected an element type, got `{word}`"),
+                        )
                     })?)
                 };
                 let shape = self.expr(0)?;
@@ -438,7 +453,8 @@ mod tests {
         let text = "rule a exact: neg(neg(x)) => y\nrule b exact: foo(x) => x\nrule c slow: neg(x) => x\n\
                     rule d exact: transpose(x, perm=p) => transpose(x, perm=flip(p))\n";
         let shown = RuleSet::parse(text, "t").unwrap_err().render("t.rules", text);
-        for wanted in ["t.rules:1:30", "got `y`", "t.rules:2:15", "t.rules:3:8", "t.rules:4:57", "got `flip`"] {
+        for wanted in ["t.rules:1:30", "got `y`", "t.rules:2:15", "t.rules:3:8", "t.rules:4:57", "got `flip`"]
+        {
             assert!(shown.contains(wanted), "expected {wanted} in\n{shown}");
         }
     }

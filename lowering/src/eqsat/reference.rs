@@ -28,9 +28,9 @@ const HEAD: &str = "# Rewrite rules
 
 Generated from `lowering/rules/*.rules`; `TCC_BLESS=1 cargo test --test main docs` writes it anew.
 
-A rule reads `rule NAME CLASS: PATTERN => TEMPLATE if CONDITION, …`. Lower-case names are variables, upper-case
-ones any elementwise op with that many operands. A number in a pattern is a tensor that repeats it. Attributes that
-a pattern does not mention are bound to variables of their own names; a template takes those it does not mention
-from there. Operands of ops that commute are found in either order. `let a = PATTERN in` names a part. Lines with
-`try` say on which types tests instantiate the rule.
+A rule reads `rule NAME CLASS: PATTERN => TEMPLATE if CONDITION, …`. Lower-case names are variables,
+upper-case ones any elementwise op with that many operands. A number in a pattern is a tensor that repeats
+it. Attributes that a pattern does not mention are bound to variables of their own names; a template takes
+those it does not mention from there. Operands of ops that commute are found in either order.
+`let a = PATTERN in` names a part. Lines with `try` say on which types tests instantiate the rule.
 ";

@@ -1,7 +1,7 @@
 //! Applying rules until nothing new comes or a budget is spent.
 //!
-//! Budgets are counts, never seconds, and all orders are those of the rules and of the classes, so the same graph
-//! gives the same e-graph.
+//! Budgets are counts, never seconds, and all orders are those of the rules and of the classes, so the same
+//! graph gives the same e-graph.
 
 use egg::{Id, Searcher};
 use rustc_hash::{FxHashMap, FxHashSet};
