@@ -12,15 +12,17 @@ graph @conv_scale(%x: f32[1, 2, 4]) -> (y: f32[1, 1, 4]) {
 }
 // check: const value=f32[1, 2, 1] [3.0, 6.0]
 // not: mul
+// run: @conv_scale([[[1, 0, 0, 0], [0, 1, 0, 0]]]) == [[[3, 6, 0, 0]]]
 
 // Transposes meet their inverses through arithmetic.
-graph @transposes(%x: f32[2, 3]) -> (y: f32[2, 3]) {
+graph @moved(%x: f32[2, 3]) -> (y: f32[2, 3]) {
   %0 = transpose %x perm=[1, 0] : f32[3, 2]
   %1 = exp %0 : f32[3, 2]
   %2 = transpose %1 perm=[1, 0] : f32[2, 3]
   return %2
 }
 // not: transpose
+// run: @moved([[0, 0, 0], [0, 0, 0]]) == [[1, 1, 1], [1, 1, 1]]
 
 // The usual form of a softmax.
 graph @softmax(%x: f32[2, 3]) -> (y: f32[2, 3]) {

@@ -14,3 +14,4 @@ graph @strict(%x: f32[2, 3]) -> (y: f32[3, 2]) {
 // next: mul
 // next: transpose
 // next: return
+// run: @strict([[0, 0, 0], [0, 0, 0]]) == [[0, 0], [0, 0], [0, 0]]
