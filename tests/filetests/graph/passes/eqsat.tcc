@@ -3,14 +3,14 @@ test run
 
 // The scale of a batch normalisation goes into the weights.
 graph @conv_scale(%x: f32[1, 2, 4]) -> (y: f32[1, 1, 4]) {
-  %0 = const value=f32[1, 2, 1] [1.0, 2.0] : f32[1, 2, 1]
+  %0 = const value=f32[1, 2, 1] [[[1.0], [2.0]]] : f32[1, 2, 1]
   %1 = conv %x, %0 strides=[1] lo=[0] hi=[0] dilation=[1] base=[1] groups=1 dtype=f32 : f32[1, 1, 4]
-  %2 = const value=f32[1, 1, 1] [3.0] : f32[1, 1, 1]
+  %2 = const value=f32[1, 1, 1] [[[3.0]]] : f32[1, 1, 1]
   %3 = broadcast %2 shape=[1, 1, 4] : f32[1, 1, 4]
   %4 = mul %1, %3 : f32[1, 1, 4]
   return %4
 }
-// check: const value=f32[1, 2, 1] [3.0, 6.0]
+// check: const value=f32[1, 2, 1] [[[3.0], [6.0]]]
 // not: mul
 // run: @conv_scale([[[1, 0, 0, 0], [0, 1, 0, 0]]]) == [[[3, 6, 0, 0]]]
 
