@@ -181,7 +181,7 @@ impl Search {
             let splat = egraph[id].data.splat?;
             is_number(splat, *number, type_of(egraph, id)?.dtype, rule.numerics).then_some(())
         };
-        self.literals.iter().try_for_each(|l| literal(l))?;
+        self.literals.iter().try_for_each(literal)?;
         let scope = Scope { egraph, vars, family: &self.family };
         let holds = |c: &Expr| matches!(scope.eval(c), Some(Attr::Bool(true)));
         if !rule.conditions.iter().all(holds) {
