@@ -107,6 +107,7 @@ fn generated_pages_are_current() {
         ("docs/ops.md", reference::ops_markdown()),
         ("docs/support.md", tcc::support::markdown(&tcc::support::recorded())),
         ("docs/passes.md", reference::passes_markdown(&Registry::builtin())),
+        ("docs/rules.md", tcc::lowering::eqsat::markdown()),
     ] {
         let path = root().join(path);
         if blessing() {

@@ -9,6 +9,7 @@ mod filetests;
 mod foreign_targets;
 mod properties;
 mod properties_compiled;
+mod properties_eqsat;
 mod properties_nests;
 mod properties_schedules;
 mod schema;

@@ -1,35 +1,82 @@
-//! The passes that every graph goes through on its way to code.
+//! The passes that every graph goes through on its way to code, as text.
 
-use tcc_ir::graph::{Graph, Rewriter};
+use tcc_ir::graph::Graph;
+use tcc_ir::numerics::Numerics;
 
-use crate::graph_passes::fold;
 use crate::layout::{channels_last, lay_out_attention, pack_contractions};
-use crate::pass::{Fuel, Options, Outcome, PassCx, PassFn};
+use crate::pass::{Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
-/// The graph in the form that lowering does best with.
-pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
-    let laid_out = drop_dead(&channels_last(&folded(graph), machine));
+/// What rewrites may do to numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Nothing: results are those of the graph, bit for bit.
+    Strict,
+    /// Terms of sums and products may be reordered.
+    #[default]
+    Default,
+    /// Approximations within stated bounds, too.
+    Fast,
+}
+
+/// What the passes depend on besides the graph and the machine.
+#[derive(Clone, Debug, Default)]
+pub struct GraphOptions {
+    /// What rewrites may do to numbers.
+    pub strictness: Strictness,
+    /// A file with rewrite rules beyond those that are built in.
+    pub rules: Option<String>,
+}
+
+impl Strictness {
+    /// The loosest class of rewrites.
+    pub fn numerics(self) -> Numerics {
+        match self {
+            Strictness::Strict => Numerics::Exact,
+            Strictness::Default => Numerics::Reassociates,
+            Strictness::Fast => Numerics::Approximate { bound: u32::MAX },
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Strictness::Strict => "exact",
+            Strictness::Default => "reassociates",
+            Strictness::Fast => "approximate",
+        }
+    }
+}
+
+/// The passes before layouts are chosen.
+pub const BEFORE_LAYOUT: &str = "fold,simplify-shapes,canonicalise,cse,eqsat,fold,canonicalise,cse,dce";
+
+/// The passes after.
+pub const AFTER_LAYOUT: &str = "dce";
+
+/// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
+pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
+    let rewritten = apply(graph.clone(), BEFORE_LAYOUT, options)?;
+    let laid_out = apply(channels_last(&rewritten, machine), AFTER_LAYOUT, options)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
-    drop_dead(&packed)
+    apply(packed, AFTER_LAYOUT, options)
 }
 
-/// With what is computed from constants alone computed.
-fn folded(graph: &Graph) -> Graph {
-    let PassFn::Graph(run) = fold::PASS.run else { return graph.clone() };
-    let (options, mut fuel) = (Options::defaults(fold::PASS.options), Fuel::unlimited());
-    match run(graph, &mut PassCx::new(&options, &mut fuel)) {
-        Ok(Outcome::Changed(next)) => next,
-        _ => graph.clone(),
+fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, RunError> {
+    let mut pipeline = Pipeline::parse(passes, &Registry::builtin())
+        .unwrap_or_else(|diags| unreachable!("the built-in pipeline names passes that there are: {diags}"));
+    for step in pipeline.steps.iter_mut().filter(|step| step.pass.name == crate::eqsat::PASS.name) {
+        let given =
+            [("numerics", Some(options.strictness.word().to_owned())), ("file", options.rules.clone())];
+        for (name, value) in given {
+            let def = step.pass.options.iter().find(|def| def.name == name);
+            if let (Some(def), Some(value)) = (def, value) {
+                step.options.give(def, OptionValue::Word(value));
+            }
+        }
     }
-}
-
-/// Leaves out what no output needs.
-fn drop_dead(graph: &Graph) -> Graph {
-    let live = graph.live_nodes();
-    let mut rewriter = Rewriter::new(graph);
-    for (id, _) in graph.nodes().filter(|(id, _)| live[id.index()]) {
-        rewriter.copy(id);
+    let around = RunOptions { verify: cfg!(debug_assertions), ..RunOptions::default() };
+    match run(Ir::Graph(graph), &pipeline, &around, &mut |_| {})? {
+        Ir::Graph(graph) => Ok(graph),
+        other => unreachable!("graph passes give graphs, got a {}", other.level()),
     }
-    rewriter.finish()
 }

@@ -9,6 +9,7 @@ use tcc_ir::import::json::from_json;
 use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
+use tcc_lowering::pipeline::Strictness;
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
 use super::source::{Format, Source};
@@ -49,6 +50,22 @@ pub(super) struct CompileArgs {
     /// The value of a symbolic extent; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     bind: Vec<String>,
+    /// What rewrites of the graph may do to numbers.
+    #[arg(long, value_enum, default_value = "default")]
+    numerics: Numerics,
+    /// A file with rewrite rules beyond those that are built in.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Numerics {
+    /// Nothing: bit for bit.
+    Strict,
+    /// Reorder sums and products.
+    Default,
+    /// Approximate within stated bounds.
+    Fast,
 }
 
 impl CompileArgs {
@@ -72,6 +89,19 @@ impl CompileArgs {
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
+    pub(super) fn strictness(&self) -> Strictness {
+        match self.numerics {
+            Numerics::Strict => Strictness::Strict,
+            Numerics::Default => Strictness::Default,
+            Numerics::Fast => Strictness::Fast,
+        }
+    }
+
+    /// The file with more rules.
+    pub(super) fn rules(&self) -> Option<&str> {
+        self.rules.as_deref()
+    }
+
     /// The one compiler that is asked for.
     pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
         let mut all = self.compilers()?;
@@ -91,7 +121,8 @@ impl CompileArgs {
                 let known = known.join(", ");
                 Failure::Usage(format!("--target: expected native or one of {known}, got {name:?}"))
             })?;
-            let compiler = Compiler::new().backend(backend).target(target);
+            let compiler = Compiler::new().backend(backend).target(target).strictness(self.strictness());
+            let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
             let compiler = bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value));
             Ok((name.clone(), compiler))
         };

@@ -17,6 +17,8 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
+use tcc_lowering::pass::RunError as PassRunError;
+use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
 use tcc_lowering::schedule::plan as plan_schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
@@ -54,6 +56,9 @@ pub enum CompileError {
         /// The most it can be.
         hi: i64,
     },
+    /// A graph pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassRunError),
     /// The backend failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -88,11 +93,17 @@ pub struct Compiler {
     backend: &'static dyn Backend,
     target: CpuTarget,
     bindings: Vec<(Symbol, i64)>,
+    options: GraphOptions,
 }
 
 impl Default for Compiler {
     fn default() -> Self {
-        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new() }
+        Compiler {
+            backend: BACKENDS[0],
+            target: native(),
+            bindings: Vec::new(),
+            options: GraphOptions::default(),
+        }
     }
 }
 
@@ -120,6 +131,18 @@ impl Compiler {
         self
     }
 
+    /// Says what rewrites of the graph may do to numbers.
+    pub fn strictness(mut self, strictness: Strictness) -> Compiler {
+        self.options.strictness = strictness;
+        self
+    }
+
+    /// Rewrites with the rules of a file, too.
+    pub fn rules(mut self, path: &str) -> Compiler {
+        self.options.rules = Some(path.to_owned());
+        self
+    }
+
     /// The graph with the bound symbols replaced.
     pub fn specialise(&self, graph: &Graph) -> Result<Graph, CompileError> {
         for (symbol, _) in &self.bindings {
@@ -144,7 +167,7 @@ impl Compiler {
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let machine = self.target.schedule();
-        let graph = tcc_lowering::pipeline::optimise(&graph, &machine);
+        let graph = optimise(&graph, &machine, &self.options)?;
         if stage == Stage::Graph {
             return Ok(graph.to_string());
         }
@@ -169,7 +192,7 @@ impl Compiler {
     /// Compiles a graph, for whatever processor.
     pub fn translate(&self, graph: &Graph) -> Result<Translated, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
+        let graph = optimise(&graph, &self.target.schedule(), &self.options)?;
         let parts = plan::plan(&graph, self.backend, &self.target)?;
         let target = self.target.clone();
         Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target })

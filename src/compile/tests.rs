@@ -34,7 +34,10 @@ fn agrees(text: &str, symbols: &[(&str, i64)]) {
         .collect();
     let expected = evaluate(&graph, &inputs).unwrap();
     check_nests(&graph, &bindings);
-    check_nests(&tcc_lowering::pipeline::optimise(&graph, &native().schedule()), &bindings);
+    check_nests(
+        &tcc_lowering::pipeline::optimise(&graph, &native().schedule(), &Default::default()).unwrap(),
+        &bindings,
+    );
     let pool = Pool::new(&PoolConfig::with_threads(3)).unwrap();
     for backend in BACKENDS {
         let compiled = Compiler::new().backend(*backend).compile(&graph).unwrap();

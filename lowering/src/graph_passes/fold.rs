@@ -135,7 +135,7 @@ fn computed(
 }
 
 /// The text of a constant has one NaN only, so no other may be made.
-fn with_plain_nans(tensor: Tensor) -> Option<Tensor> {
+pub(crate) fn with_plain_nans(tensor: Tensor) -> Option<Tensor> {
     if !tensor.dtype().is_float() || !tensor.iter_scalars().any(Scalar::is_nan) {
         return Some(tensor);
     }
