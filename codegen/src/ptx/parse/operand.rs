@@ -251,7 +251,11 @@ pub(super) fn number(text: &str) -> Result<i64, String> {
     let wrong = || format!("expected a number, got `{text}`");
     let hex = |digits: &str, count: usize| {
         let fits = digits.len() == count && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if fits { u64::from_str_radix(digits, 16).map(|v| v as i64).map_err(|_| wrong()) } else { Err(wrong()) }
+        if fits {
+            u64::from_str_radix(digits, 16).map(|v| v as i64).map_err(|_| wrong())
+        } else {
+            Err(wrong())
+        }
     };
     match text.as_bytes() {
         [b'0', b'f' | b'F', ..] => return hex(&text[2..], 8),
