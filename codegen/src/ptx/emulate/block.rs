@@ -333,7 +333,7 @@ impl<'a> Block<'a> {
 fn needed(warp: &Warp, instruction: &Instruction, group: u32) -> u32 {
     match &instruction.op {
         Op::Matrix(_) | Op::Control(ControlOp::SetMaxRegisters) => u32::MAX,
-        Op::Barrier(BarrierOp::Block { .. }) => warp.alive,
+        Op::Barrier(BarrierOp::Block { .. }) => warp.launched,
         Op::Warp(op) => {
             let Some(operand) = mask_operand(*op, instruction) else { return 0 };
             warp.value(instruction, operand, group.trailing_zeros() as usize) as u32 & warp.alive

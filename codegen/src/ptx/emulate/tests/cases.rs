@@ -149,7 +149,7 @@ fn transpose(module: &Module, options: Options) -> Result<Counters, Trouble> {
 
 fn softmax(module: &Module, options: Options) -> Result<Counters, Trouble> {
     let rows = 3;
-    let x = floats(rows * 64, 5);
+    let x: Vec<f32> = numbers(rows * 64, 1000, 5).into_iter().map(|n| n as f32 / 100.0 - 5.0).collect();
     let mut memory = GlobalMemory::new();
     let (x_at, y) = (memory.upload("x", &bytes(&x)), memory.reserve("y", rows * 64 * 4));
     let args = [Arg::U64(x_at), Arg::U64(y), Arg::U32(rows as u32)];

@@ -38,7 +38,7 @@ const MUTATIONS: &[Mutation] = &[
     // Barriers, fences and tickets.
     ("reduction", "bar.sync 0;\n    mov.u32 %r6", "mov.u32 %r6", &[fault(Race), fault(UninitialisedMemory)]),
     ("reduction", "JOIN:\n    bar.sync 0;", "JOIN:", &[fault(Race)]),
-    ("reduction", "JOIN:\n    bar.sync 0;", "JOIN:\n    bar.sync 0, 64;", &[fault(Race)]),
+    ("reduction", "JOIN:\n    bar.sync 0;", "JOIN:\n    bar.sync 0, 64;", &[fault(Race), fault(Deadlock)]),
     (
         "reduction",
         "JOIN:\n    bar.sync 0;",
@@ -93,19 +93,13 @@ const MUTATIONS: &[Mutation] = &[
         "ld.shared.u32 %r8, [%r7];\n    st.shared.u32 [%r7], %r8;",
         &[fault(Race)],
     ),
-    ("histogram", "@%p1 bra COUNTED;", "@%p1 bra DONE;", &[Wrong]),
+    ("histogram", "@%p1 bra COUNTED;", "@%p1 bra DONE;", &[fault(DivergentCollective)]),
     // Copies, fragments and swizzles.
     ("matmul_mma bf16", "bar.sync 0;  // the tile is there", "", &[fault(MissingWait), fault(Race)]),
     ("matmul_mma bf16", "bar.sync 0;  // the tile is read", "", &[fault(Race), fault(MissingWait)]),
     ("matmul_mma bf16", "wait_group 1", "wait_group 2", &[fault(MissingWait)]),
     ("matmul_mma bf16", "COPIED:\n    cp.async.commit_group;", "COPIED:", &[fault(MissingWait)]),
     ("matmul_mma bf16", "xor.b32 %r11, %r11, %r7;", "mov.b32 %r11, %r7;", &[Wrong]),
-    (
-        "matmul_mma bf16",
-        "and.b32 %r11, %r11, 1;\n    xor.b32 %r11, %r11, %r7;",
-        "mov.b32 %r11, %r7;",
-        &[Wrong],
-    ),
     ("matmul_mma bf16", ", 1;\n    xor.b32", ", 0;\n    xor.b32", &[Conflicts]),
     ("matmul_mma bf16", "{%a0, %a1, %a2, %a3}, {%b0", "{%a0, %a2, %a1, %a3}, {%b0", &[Wrong]),
     ("matmul_mma bf16", "x4.trans", "x4", &[Wrong]),
@@ -145,7 +139,7 @@ const MUTATIONS: &[Mutation] = &[
     ("matmul_wgmma", "mov.u32 %r11, 1;", "mov.u32 %r11, 0;", &[fault(Deadlock)]),
     ("matmul_wgmma", "@%p3 xor.b32 %r10, %r10, 1;", "", &[fault(MissingWait), fault(Race), fault(Deadlock)]),
     ("matmul_wgmma", "add.s64 %rd8, %rd6, 2;", "add.s64 %rd8, %rd6, 4;", &[Wrong]),
-    ("matmul_wgmma", "@%p5 mbarrier.arrive", "mbarrier.arrive", &[fault(InvalidOperation), fault(Race)]),
+    ("matmul_wgmma", "@%p5 mbarrier.arrive", "mbarrier.arrive", &[fault(Race), fault(Deadlock)]),
     // The two proxies.
     ("bulk_store", "fence.proxy.async.shared::cta;", "", &[fault(MissingProxyFence)]),
     ("bulk_store", "bar.sync 0;", "", &[fault(Race), fault(UninitialisedMemory)]),

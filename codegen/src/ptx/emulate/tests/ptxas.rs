@@ -29,7 +29,6 @@ fn assemble(ptxas: &Path, name: &str, text: &str) {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn ptxas_assembles_the_kernels() {
     let Some(ptxas) = ptxas() else {
         eprintln!("skipped: expected ptxas on the path or in TCC_PTXAS");
