@@ -180,8 +180,7 @@ fn prepare<'a>(
     if product(grid) == 0 || product(grid) > 1 << 24 {
         return Err(format!("expected 1 to 2^24 blocks, got {grid:?}"));
     }
-    let shared =
-        kernel.dynamic_shared.checked_add(dynamic_bytes).unwrap_or(u32::MAX).max(kernel.static_shared);
+    let shared = kernel.dynamic_shared.saturating_add(dynamic_bytes).max(kernel.static_shared);
     let limit = shared_limit(&module.target);
     if shared > limit {
         return Err(format!(

@@ -71,7 +71,7 @@ impl Block<'_> {
         else {
             return Ok(());
         };
-        if self.warps.len() % 4 != 0 {
+        if !self.warps.len().is_multiple_of(4) {
             return stop(FaultKind::DivergentCollective, "expected a block of whole warpgroups");
         }
         let MmaShape { n, k, a, b, c } = shape;

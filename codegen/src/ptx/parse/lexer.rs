@@ -67,11 +67,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
                 let Some(length) = text[at + 2..].find("*/") else {
                     return fail("expected the end of a comment");
                 };
-                for newline in at..at + 2 + length {
-                    if bytes[newline] == b'\n' {
-                        line += 1;
-                        line_begin = newline + 1;
-                    }
+                for (newline, _) in text[at..at + 2 + length].match_indices('\n') {
+                    line += 1;
+                    line_begin = at + newline + 1;
                 }
                 at += length + 4;
                 continue;

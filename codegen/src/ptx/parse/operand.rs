@@ -219,9 +219,8 @@ impl Parser<'_> {
             _ => return Err(self.error_at(token, "expected a register, a variable or a number in brackets")),
         };
         let mut coordinates = Vec::new();
-        if self.eat(b'+') {
-            offset = self.number()?;
-        } else if self.is(b'-') {
+        // A minus is the number's own.
+        if self.eat(b'+') || self.is(b'-') {
             offset = self.number()?;
         }
         if self.eat(b',') {
