@@ -9,6 +9,7 @@
 pub mod cranelift;
 #[cfg(feature = "llvm")]
 pub mod llvm;
+pub mod ptx;
 mod target;
 
 use tcc_ir::dim::Dim;
