@@ -15,7 +15,8 @@ fn pairs() -> u64 {
 
 /// Small integers in place of random numbers, so that sums are exact.
 fn integers(tensor: &Tensor, random: &mut Random) -> Tensor {
-    let values: Vec<Scalar> = (0..tensor.len()).map(|_| Scalar::Float(random.below(17) as f64 - 8.0)).collect();
+    let values: Vec<Scalar> =
+        (0..tensor.len()).map(|_| Scalar::Float(random.below(17) as f64 - 8.0)).collect();
     Tensor::from_scalars(DType::F32, tensor.shape(), &values).unwrap()
 }
 
@@ -74,6 +75,10 @@ fn default_schedules_keep_what_a_nest_computes() {
         let inputs: Vec<Tensor> = sample.inputs.iter().map(|t| integers(t, &mut random)).collect();
         let want = interpret_with(&nest, &inputs, &sample.bindings).unwrap();
         let got = interpret_with(&scheduled, &inputs, &sample.bindings);
-        assert_eq!(got.unwrap_or_else(|e| panic!("{e}\n{nest}{schedule}")), want, "{nest}{schedule}{scheduled}");
+        assert_eq!(
+            got.unwrap_or_else(|e| panic!("{e}\n{nest}{schedule}")),
+            want,
+            "{nest}{schedule}{scheduled}"
+        );
     }
 }

@@ -14,9 +14,8 @@ use super::Random;
 pub(crate) fn nest(seed: u64) -> Nest {
     let mut random = Random(seed);
     let rank = 1 + random.below(3);
-    let extents: Vec<String> = (0..rank)
-        .map(|_| random.pick(&["N", "3", "5", "8", "2*N", "7", "1"]).to_string())
-        .collect();
+    let extents: Vec<String> =
+        (0..rank).map(|_| random.pick(&["N", "3", "5", "8", "2*N", "7", "1"]).to_string()).collect();
     let (sum, op) = (random.one_in(2), *random.pick(&["add", "max", "min"]));
     let inner = random.pick(&["K", "4", "9"]).to_string();
     let at: Vec<String> = (0..rank).map(|i| format!("i{i}")).collect();
@@ -33,8 +32,7 @@ pub(crate) fn nest(seed: u64) -> Nest {
     let outer: String = extents.join(", ");
     let (input, from) = (input.join(", "), from.join(", "));
     let mut text = format!("nest @random{seed}(x: f32[{input}], w: f32[{outer}]) -> (y: f32[{outer}])");
-    let symbols: Vec<&str> =
-        ["K", "N"].into_iter().filter(|s| text.contains(s)).collect();
+    let symbols: Vec<&str> = ["K", "N"].into_iter().filter(|s| text.contains(s)).collect();
     for (i, symbol) in symbols.iter().enumerate() {
         let hi = 4 + random.below(9);
         write!(text, "{} {symbol} in 1..={hi}", if i == 0 { " where" } else { "," }).unwrap();
@@ -98,7 +96,8 @@ pub(crate) fn step(nest: &Nest, number: usize, random: &mut Random) -> String {
     let factor = *random.pick(&[1, 2, 3, 4, 8]);
     let new = |suffix: &str| format!("n{number}{suffix}");
     let (a, b, c, d, e, f) = (new("a"), new("b"), new("c"), new("d"), new("e"), new("f"));
-    let named = |letter: &str| run.iter().map(|v| format!("{v}_{number}{letter}")).collect::<Vec<_>>().join(", ");
+    let named =
+        |letter: &str| run.iter().map(|v| format!("{v}_{number}{letter}")).collect::<Vec<_>>().join(", ");
     match random.below(17) {
         0 => format!("split({one}, {factor}, bound) -> [{a}, {b}]"),
         1 | 2 => format!("split({one}, {factor}, peel) -> [{a}, {b}, {c}]"),
