@@ -159,7 +159,7 @@ fn wrong_use_is_an_error() {
     let mut session = compiled.session();
     let x = rows(1, 2, 16);
     let good = TensorView { dtype: "f32", shape: &[2, 16], bytes: &x };
-    let mut y = vec![0u8; 128];
+    let mut y = [0u8; 128];
     let mut run = |inputs: &[TensorView<'_>], dtype: &str, shape: &[usize], len: usize| {
         let output = TensorViewMut { dtype, shape, bytes: &mut y[..len] };
         session.run_into(inputs, &mut [output], &Inline).map_err(|e| e.to_string())

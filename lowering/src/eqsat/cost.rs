@@ -26,8 +26,8 @@ pub struct CostModel {
     pub strided: f64,
     /// Operations for a transcendental function.
     pub function: f64,
-    /// Ops that reach only a share of the rates above.
-    pub efficiency: Vec<(Op, f64)>,
+    /// With fewer rows than this a block is no contraction of micro-tiles.
+    pub block_rows: f64,
 }
 
 impl CostModel {
@@ -41,7 +41,7 @@ impl CostModel {
             unfused: 0.25,
             strided: 0.5,
             function: 12.0,
-            efficiency: vec![(Op::Attention, 0.02)],
+            block_rows: 8.0,
         }
     }
 }
@@ -107,15 +107,12 @@ impl<'m> Costs<'m> {
             Op::Quantize | Op::Dequantize => self.elementwise(4.0, count, made),
             Op::Pad | Op::Concat | Op::Copy | Op::Gather => (read.min(made) + made) / model.bandwidth,
             op => {
-                let rate = if matches!(op, Op::Dot | Op::Conv | Op::Attention) {
-                    model.contraction
-                } else {
-                    model.scalar
+                let time = match op {
+                    Op::Attention => self.attention(operands),
+                    Op::Dot | Op::Conv => self.work(op, attrs, operands, count) / model.contraction,
+                    _ => self.work(op, attrs, operands, count) / model.scalar,
                 };
-                let share =
-                    model.efficiency.iter().find(|(known, _)| *known == op).map_or(1.0, |(_, share)| *share);
-                let work = self.work(op, attrs, operands, count) / (rate * share);
-                model.launch + work.max((read + made) / model.bandwidth)
+                model.launch + time.max((read + made) / model.bandwidth)
             }
         };
         cost + LEAST
@@ -123,6 +120,17 @@ impl<'m> Costs<'m> {
 
     fn elementwise(&self, work: f64, count: f64, bytes: f64) -> f64 {
         work * count / self.model.scalar + self.model.unfused * bytes / self.model.bandwidth
+    }
+
+    /// Both products, and a weight for each score; scores are not written to memory.
+    fn attention(&self, operands: &[&TensorType]) -> f64 {
+        let extent = |i: usize, axis: usize| operands[i].shape.get(axis).map_or(1.0, |d| self.number(d));
+        let queries = extent(0, 2);
+        let scores = extent(0, 0) * extent(0, 1) * queries * extent(1, 2);
+        let in_blocks = queries >= self.model.block_rows;
+        let rate = if in_blocks { self.model.contraction } else { self.model.scalar };
+        let products = 2.0 * scores * (extent(0, 3) + extent(2, 3)) / rate;
+        products + scores * (self.model.function + 4.0) / self.model.scalar
     }
 
     fn work(&self, op: Op, attrs: &[Attr], operands: &[&TensorType], count: f64) -> f64 {
@@ -142,7 +150,6 @@ impl<'m> Costs<'m> {
                 2.0 * count
                     * (1..operands[1].shape.rank() as i64).map(|a| extent(operands[1], a)).product::<f64>()
             }
-            Op::Attention => 4.0 * self.elements(operands[0]) * extent(operands[1], 2),
             Op::Softmax | Op::LogSoftmax => (self.model.function + 4.0) * read,
             Op::LayerNorm | Op::GroupNorm | Op::RmsNorm => 6.0 * read,
             Op::PoolMax | Op::PoolSum | Op::PoolArgMax => match attrs.first() {
