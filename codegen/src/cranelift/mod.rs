@@ -4,6 +4,8 @@ mod index;
 mod lanes;
 mod ops;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use cranelift_codegen::ir::{AbiParam, Signature, types};
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};

@@ -266,9 +266,11 @@ impl Emit<'_> {
         self.builder.ins().jump(header, &[]);
         self.builder.switch_to_block(header);
         let now = self.builder.use_var(left);
-        let more = if dtype.is_signed() { IntCC::SignedGreaterThan } else { IntCC::UnsignedGreaterThan };
-        let more = self.builder.ins().icmp(more, now, zero);
-        self.builder.ins().brif(more, body, &[], after, &[]);
+        let done = if dtype.is_signed() { IntCC::SignedLessThanOrEqual } else { IntCC::Equal };
+        let done = self.builder.ins().icmp(done, now, zero);
+        self.builder.ins().brif(done, after, &[], body, &[]);
+        self.builder.seal_block(body);
+        self.builder.seal_block(after);
         self.builder.switch_to_block(body);
         let (b, r) = (self.builder.use_var(base), self.builder.use_var(result));
         let odd = self.builder.ins().band_imm_s(now, 1);
@@ -280,6 +282,7 @@ impl Emit<'_> {
         let half = self.builder.ins().ushr_imm_s(now, 1);
         self.builder.def_var(left, half);
         self.builder.ins().jump(header, &[]);
+        self.builder.seal_block(header);
         self.builder.switch_to_block(after);
         let value = self.builder.use_var(result);
         if !dtype.is_signed() {

@@ -25,6 +25,7 @@ pub(super) fn emit(
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
+    builder.seal_block(entry);
     let [buffers, symbols, begin, end, scratch] = [0, 1, 2, 3, 4].map(|i| builder.block_params(entry)[i]);
     let mut emit = Emit {
         program,
@@ -55,7 +56,6 @@ pub(super) fn emit(
     }
     emit.block(&program.body)?;
     emit.builder.ins().return_(&[]);
-    emit.builder.seal_all_blocks();
     let config = emit.module.target_config();
     emit.builder.finalize(config);
     Ok(())
@@ -167,14 +167,21 @@ impl Emit<'_> {
         self.builder.ins().jump(header, &[]);
         self.builder.switch_to_block(header);
         let now = self.builder.use_var(counter);
-        let more = self.builder.ins().icmp(IntCC::SignedLessThan, now, stop);
-        self.builder.ins().brif(more, inside, &[], after, &[]);
+        // The way out is named first. Cranelift walks over the blocks from the last target of a branch on while
+        // it hoists, and forgets a loop as soon as it has left it: its body must be visited before that.
+        let done = self.builder.ins().icmp(IntCC::SignedGreaterThanOrEqual, now, stop);
+        self.builder.ins().brif(done, after, &[], inside, &[]);
+        self.builder.seal_block(inside);
+        self.builder.seal_block(after);
         self.builder.switch_to_block(inside);
         self.block(body)?;
         let now = self.builder.use_var(counter);
         let next = self.builder.ins().iadd_imm_s(now, 1);
         self.builder.def_var(counter, next);
         self.builder.ins().jump(header, &[]);
+        // A block is sealed as soon as all ways to it are there: what a loop leaves alone becomes no parameter of
+        // its header then, and is known not to change in it.
+        self.builder.seal_block(header);
         self.builder.switch_to_block(after);
         Ok(())
     }
@@ -192,12 +199,15 @@ impl Emit<'_> {
         let Some(all) = all else { return self.block(then) };
         let [yes, no, after] = [(); 3].map(|()| self.builder.create_block());
         self.builder.ins().brif(all, yes, &[], no, &[]);
+        self.builder.seal_block(yes);
+        self.builder.seal_block(no);
         self.builder.switch_to_block(yes);
         self.block(then)?;
         self.builder.ins().jump(after, &[]);
         self.builder.switch_to_block(no);
         self.block(otherwise)?;
         self.builder.ins().jump(after, &[]);
+        self.builder.seal_block(after);
         self.builder.switch_to_block(after);
         Ok(())
     }
