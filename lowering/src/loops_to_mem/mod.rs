@@ -10,6 +10,7 @@
 //! store y[8*r] = %3
 //! ```
 
+mod phases;
 mod registers;
 mod tile;
 mod value;
@@ -32,21 +33,22 @@ pub fn lower_nest(nest: &Nest) -> Program {
         |b: &Buffer| Memory { name: b.name.clone(), dtype: b.ty.dtype, elements: b.ty.shape.elements() };
     program.inputs = nest.inputs.iter().map(memory).collect();
     program.outputs = nest.outputs.iter().map(memory).collect();
+    let own = phases::own_registers(&nest.body);
     let mut lowering = Lowering {
         program,
         ranges: nest.ranges.clone(),
         buffers: FxHashMap::default(),
         scalars: FxHashMap::default(),
-        indices: index_names(&nest.body),
-        registers: registers::classify(&nest.body),
+        indices: index_names(&own),
+        registers: registers::classify(&own),
         lanes: None,
     };
     for buffer in nest.params() {
         lowering.buffers.insert(buffer.name.clone(), Place::Memory(buffer.clone()));
     }
-    let outermost = nest.body.len() == 1;
+    let outermost = own.len() == 1;
     let mut body = Vec::new();
-    for stmt in &nest.body {
+    for stmt in &own {
         lowering.statement(stmt, outermost, &mut body);
     }
     lowering.program.body = body;
@@ -149,7 +151,17 @@ impl Lowering {
                     }
                 }
                 NestKind::Parallel if outermost => self.serial(var, extent, LoopKind::Parallel, body, out),
-                NestKind::Block(axis) => self.serial(var, extent, LoopKind::Block(*axis), body, out),
+                NestKind::Block(axis) => {
+                    self.limit(var, extent);
+                    let mut inner = Vec::new();
+                    if self.phases(body, &mut inner) {
+                        let extent = self.ranges.simplify(extent);
+                        let kind = LoopKind::Block(*axis);
+                        out.push(Inst::For { var: var.clone(), extent, kind, body: inner });
+                    } else {
+                        self.serial(var, extent, LoopKind::Block(*axis), body, out);
+                    }
+                }
                 NestKind::Thread(axis) => self.serial(var, extent, LoopKind::Thread(*axis), body, out),
                 _ => self.serial(var, extent, LoopKind::Serial, body, out),
             }

@@ -6,6 +6,7 @@
 
 mod contraction;
 mod cut;
+pub mod gpu;
 mod guards;
 mod rows;
 
