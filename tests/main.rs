@@ -8,6 +8,7 @@ mod filetests;
 mod properties;
 mod properties_compiled;
 mod properties_nests;
+mod ptxas;
 mod schema;
 mod support;
 mod tidy;

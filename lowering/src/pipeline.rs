@@ -13,7 +13,7 @@ pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
 }
 
 /// Leaves out what no output needs.
-fn drop_dead(graph: &Graph) -> Graph {
+pub fn drop_dead(graph: &Graph) -> Graph {
     let live = graph.live_nodes();
     let mut rewriter = Rewriter::new(graph);
     for (id, _) in graph.nodes().filter(|(id, _)| live[id.index()]) {

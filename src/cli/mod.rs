@@ -7,6 +7,7 @@ mod bench;
 mod bisect;
 mod compile;
 mod failure;
+mod gpu;
 mod import;
 mod inspect;
 mod model;
@@ -18,6 +19,7 @@ mod reduce;
 mod run;
 pub mod source;
 mod targets;
+mod verify;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ enum Command {
     Reduce(reduce::Args),
     Ops(ops::Args),
     Targets(targets::Args),
+    Verify(verify::Args),
 }
 
 /// What every sub-command is given beside its arguments.
@@ -101,6 +104,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Reduce(args) => reduce::run(&args, context),
         Command::Ops(args) => ops::run(&args, context),
         Command::Targets(args) => targets::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
     }
 }
 

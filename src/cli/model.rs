@@ -11,9 +11,12 @@ use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
+use super::gpu;
 use super::source::{Format, Source};
 use super::{Context, Failure};
+use crate::codegen::ptx::{GpuTarget, UnknownTarget};
 use crate::codegen::{BACKENDS, Backend};
+use crate::compile::gpu::GpuModel;
 use crate::compile::{Compiled, Compiler};
 
 /// How a model is compiled and run.
@@ -43,7 +46,7 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// The processor to make it for.
+    /// What to make it for: native, or GPUs such as sm_80, several with commas.
     #[arg(long, value_name = "TARGET", default_value = "native")]
     target: String,
     /// The value of a symbolic extent; may be repeated.
@@ -72,14 +75,21 @@ impl CompileArgs {
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
-    pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
-        if self.target != "native" {
-            let message = format!(
-                "--target: expected native, got {:?}; `tcc targets` lists what there is",
-                self.target
-            );
-            return Err(Failure::Usage(message));
+    /// The GPUs to make it for; none for this machine.
+    pub(super) fn gpus(&self) -> Result<Vec<GpuTarget>, Failure> {
+        if self.target == "native" {
+            return Ok(Vec::new());
         }
+        let one = |word: &str| {
+            word.parse().map_err(|e: UnknownTarget| {
+                Failure::Usage(format!("--target: {e}, or native; `tcc targets` lists what there is"))
+            })
+        };
+        self.target.split(',').map(one).collect()
+    }
+
+    pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
+        self.gpus()?;
         let bindings = self.bindings()?;
         let compiler = Compiler::new().backend(self.backend()?);
         Ok(bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
@@ -92,11 +102,17 @@ pub(super) enum Model {
     Graph(Graph),
     /// Compiled before.
     Artifact(Compiled),
+    /// Compiled for GPUs before.
+    Gpu(GpuModel),
 }
 
 /// Reads a model, finding out from its content what it is.
 pub(super) fn load(path: &Path) -> Result<Model, Failure> {
     let name = path.display().to_string();
+    if path.join("manifest.json").is_file() {
+        let opened = GpuModel::open(path).map_err(|e| Failure::Input(format!("{name}: {e}")))?;
+        return Ok(Model::Gpu(opened));
+    }
     if starts_with_magic(path) {
         let opened = Compiled::open(path).map_err(|e| Failure::Input(format!("{name}: {e}")))?;
         return Ok(Model::Artifact(opened));
@@ -138,6 +154,7 @@ impl RunArgs {
     pub(super) fn compiled(&self) -> Result<Compiled, Failure> {
         match load(&self.model)? {
             Model::Artifact(compiled) => Ok(compiled),
+            Model::Gpu(_) => Err(gpu::no_driver(&self.model)),
             Model::Graph(graph) => self
                 .compile
                 .compiler()?

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Context, Failure};
+use crate::codegen::ptx::GpuTarget;
 use crate::compile::native;
 
 /// List the targets, and say what this machine is.
@@ -18,7 +19,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let caches = tcc_runtime::cpu::Cpu::detect().caches;
     let ceilings = args.probe.then(|| tcc_runtime::cpu::probe(&caches));
     if context.output.json {
-        let report = json!({ "native": {
+        let gpus: Vec<String> = GpuTarget::all().iter().map(ToString::to_string).collect();
+        let report = json!({ "gpus": gpus, "native": {
             "arch": target.arch, "features": target.features, "f32_tile": target.f32_tile,
             "ceilings": ceilings.map(|c| format!("{c:?}")),
         } });
@@ -26,6 +28,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     context.output.print(&format!("native: {} with {}\n", target.arch, target.features.join(", ")));
+    for target in GpuTarget::all() {
+        let (major, minor) = target.version;
+        context.output.print(&format!("{target}: PTX {major}.{minor}\n"));
+    }
     if let Some(ceilings) = ceilings {
         context.output.print(&format!("{ceilings:#?}\n"));
     }

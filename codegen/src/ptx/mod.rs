@@ -5,7 +5,10 @@
 //! symbols in order of name, each as 64 bits, and last the address of its scratch memory, if it has any.
 
 mod emit;
+pub mod emulate;
 mod functions;
+mod isa;
+pub mod parse;
 mod target;
 
 use tcc_ir::dim::{Dim, Symbol};
@@ -15,16 +18,8 @@ use tcc_ir::mem::Program;
 use crate::EmitError;
 
 pub use functions::expand_device_functions;
+pub use parse::{Module, ParseError};
 pub use target::{GpuTarget, UnknownTarget};
-
-/// PTX text with what is needed to launch its kernels.
-#[derive(Clone, Debug)]
-pub struct Module {
-    /// The PTX.
-    pub text: String,
-    /// One for each program.
-    pub kernels: Vec<Kernel>,
-}
 
 /// How a kernel is launched.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,18 +44,15 @@ pub fn has_type(dtype: DType) -> bool {
     matches!(dtype, F64 | F32 | F16 | BF16 | I64 | I32 | I16 | I8 | U64 | U32 | U16 | U8 | Bool)
 }
 
-/// The PTX of programs for a target.
-pub fn emit(programs: &[Program], target: GpuTarget) -> Result<Module, EmitError> {
-    let mut text = format!(
-        ".version {}.{}\n.target {target}\n.address_size 64\n\n.extern .shared .align 128 .b8 shared[];\n",
+/// What stands before all kernels of a module.
+pub fn header(target: GpuTarget) -> String {
+    format!(
+        ".version {}.{}\n.target {target}\n.address_size 64\n\n.extern .shared .align 128 .b8 shared_memory[];\n",
         target.version.0, target.version.1
-    );
-    let mut kernels = Vec::with_capacity(programs.len());
-    for program in programs {
-        let (kernel, body) = emit::kernel(program, target)?;
-        text.push('\n');
-        text.push_str(&body);
-        kernels.push(kernel);
-    }
-    Ok(Module { text, kernels })
+    )
+}
+
+/// How the kernel of a program is launched, and its PTX, to stand behind a [`header`].
+pub fn emit(program: &Program, target: GpuTarget) -> Result<(Kernel, String), EmitError> {
+    emit::kernel(program, target)
 }

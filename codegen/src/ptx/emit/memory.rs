@@ -129,7 +129,7 @@ impl Emit<'_> {
             match self.layout.offsets.get(name).cloned() {
                 Some((Space::Shared, offset)) => {
                     let (start, base) = (self.code.reg(Class::B32), self.code.reg(Class::B32));
-                    ins!(self, "mov.u32 {start}, shared");
+                    ins!(self, "mov.u32 {start}, shared_memory");
                     let offset = self.value(&offset, false);
                     ins!(self, "add.s32 {base}, {start}, {offset}");
                     (Space::Shared, base)
