@@ -1,4 +1,4 @@
-//! PTX for NVIDIA GPUs, as text.
+//! PTX for NVIDIA GPUs: as text, its parser, and the emulator that runs and checks kernels.
 //!
 //! A kernel is a program whose outermost loops are `block` loops with `thread` loops inside. Its parameters are
 //! the addresses of the inputs, then of the outputs, each aligned to 16 bytes, then the values of the program's

@@ -1,0 +1,1 @@
+//! Kernels in PTX text against plain Rust.
