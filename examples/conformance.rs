@@ -55,9 +55,12 @@ struct Case {
 enum Engine {
     Interpreter,
     Cranelift,
+    /// PTX for sm_80 in the emulator; only where it is asked for, since it checks every access.
+    Emulator,
 }
 
-const ENGINES: [(&str, Engine); 2] = [("interpreter", Engine::Interpreter), ("cranelift", Engine::Cranelift)];
+const ENGINES: [(&str, Engine); 3] =
+    [("interpreter", Engine::Interpreter), ("cranelift", Engine::Cranelift), ("emulator", Engine::Emulator)];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -76,7 +79,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let (mut passed, mut failed) = (0, 0);
     for (engine_name, engine) in ENGINES {
-        if wanted.as_ref().is_some_and(|w| w != engine_name) {
+        let chosen = wanted.as_deref().map_or(engine != Engine::Emulator, |w| w == engine_name);
+        if !chosen {
             continue;
         }
         println!(
@@ -258,6 +262,7 @@ fn run_set(
     let results = match engine {
         Engine::Interpreter => eval::evaluate(&graph, &arguments).map_err(|e| e.to_string()),
         Engine::Cranelift => compile_and_run(&graph, &arguments),
+        Engine::Emulator => emulate(&graph, &arguments),
     };
     let results = results.map_err(|e| (Outcome::Wrong, format!("running: {}", clip(&e))))?;
     let expected: Vec<&Tensor> = outputs
@@ -288,6 +293,12 @@ fn run_set(
 fn compile_and_run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let compiled = tcc::compile::Compiler::new().compile(graph).map_err(|e| e.to_string())?;
     compiled.run(arguments, &Inline).map(|run| run.outputs).map_err(|e| e.to_string())
+}
+
+fn emulate(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let target: tcc::codegen::ptx::GpuTarget = "sm_80".parse().map_err(|e: tcc::codegen::ptx::UnknownTarget| e.to_string())?;
+    let model = tcc::compile::Compiler::new().compile_gpu(graph, &[target]).map_err(|e| e.to_string())?;
+    model.emulate(Some(target), arguments, false).map(|run| run.outputs).map_err(|e| e.to_string())
 }
 
 /// Arguments in the order of the graph's parameters; a light model gets the standard's ramp.
