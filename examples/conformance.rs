@@ -296,7 +296,8 @@ fn compile_and_run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, S
 }
 
 fn emulate(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let target: tcc::codegen::ptx::GpuTarget = "sm_80".parse().map_err(|e: tcc::codegen::ptx::UnknownTarget| e.to_string())?;
+    let target: tcc::codegen::ptx::GpuTarget =
+        "sm_80".parse().map_err(|e: tcc::codegen::ptx::UnknownTarget| e.to_string())?;
     let model = tcc::compile::Compiler::new().compile_gpu(graph, &[target]).map_err(|e| e.to_string())?;
     model.emulate(Some(target), arguments, false).map(|run| run.outputs).map_err(|e| e.to_string())
 }

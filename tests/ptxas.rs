@@ -42,7 +42,10 @@ fn graphs() -> Vec<(String, Graph)> {
     let folder = root().join("examples");
     let text = std::fs::read_to_string(folder.join("mlp.json")).unwrap();
     graphs.push(("mlp.json".to_owned(), from_json(&text, &folder).unwrap_or_else(|e| panic!("{e}"))));
-    graphs.push(("large".to_owned(), parse_graph(LARGE).unwrap_or_else(|d| panic!("{}", d.render("large", LARGE)))));
+    graphs.push((
+        "large".to_owned(),
+        parse_graph(LARGE).unwrap_or_else(|d| panic!("{}", d.render("large", LARGE))),
+    ));
     graphs
 }
 
@@ -62,7 +65,8 @@ fn every_kernel_assembles() {
         let header = tcc::codegen::ptx::header(target);
         let mut text = header.clone();
         for (number, (name, graph)) in all.iter().enumerate() {
-            let model = Compiler::new().compile_gpu(graph, &[target]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let model =
+                Compiler::new().compile_gpu(graph, &[target]).unwrap_or_else(|e| panic!("{name}: {e}"));
             let mut body = model.ptx()[0].1.strip_prefix(&header).unwrap().to_owned();
             for kernel in &model.manifest().kernels {
                 body = body.replace(&kernel.name, &format!("g{number}_{}", kernel.name));

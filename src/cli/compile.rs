@@ -126,7 +126,7 @@ fn for_gpus(
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", args.model.display()));
     let text = match args.emit {
         Emit::Artifact => None,
-        Emit::Program => Some(compiler.emit_gpu_programs(graph).map_err(|e| fail(&e))?),
+        Emit::Program => Some(compiler.emit_gpu_programs(graph, gpus).map_err(|e| fail(&e))?),
         Emit::Ptx => {
             let model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;
             model.ptx().first().map(|(_, text)| text.clone())
@@ -150,7 +150,9 @@ fn for_gpus(
     let mut model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;
     if args.cubin {
         let ptxas = Ptxas::find().ok_or_else(|| {
-            Failure::Input("--cubin: expected ptxas on the search path or named by TCC_PTXAS, got none".to_owned())
+            Failure::Input(
+                "--cubin: expected ptxas on the search path or named by TCC_PTXAS, got none".to_owned(),
+            )
         })?;
         model.assemble(&ptxas).map_err(|e| fail(&e))?;
     }
@@ -167,7 +169,9 @@ fn for_gpus(
         context.output.print(&format!("{report}\n"));
     } else {
         let (kernels, calls, host) = (report.kernels, report.calls, report.interpreted.len());
-        context.output.say(&format!("{kernels} kernels, {calls} launches, {host} ops on the host, {elapsed:.0} ms\n"));
+        context
+            .output
+            .say(&format!("{kernels} kernels, {calls} launches, {host} ops on the host, {elapsed:.0} ms\n"));
     }
     Ok(())
 }

@@ -35,7 +35,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         context.output.print(&format!("{report}\n"));
     } else {
         let (launches, host) = (run.launches, run.host_ops);
-        context.output.print(&format!("{launches} launches agree with their nests, {host} ops ran on the host\n"));
+        context
+            .output
+            .print(&format!("{launches} launches agree with their nests, {host} ops ran on the host\n"));
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Touched {
 impl Lowering {
     /// The body of a block loop as one loop over threads, if it consists of phases.
     pub(super) fn phases(&mut self, body: &[Stmt], out: &mut Vec<Inst>) -> bool {
-        let Some((thread, count)) = threads(body) else { return false };
+        let Some((thread, axis, count)) = threads(body) else { return false };
         for stmt in body {
             stmt.each(&mut |s| {
                 if let Stmt::Alloc { buffer, space: space @ (Space::Shared | Space::Global) } = s {
@@ -58,7 +58,12 @@ impl Lowering {
         self.limit(&thread, &Dim::from(count));
         let mut inner = Vec::new();
         self.walk(body, &thread, count, &mut Touched::default(), &mut inner);
-        out.push(Inst::For { var: thread, extent: Dim::from(count), kind: LoopKind::Thread(0), body: inner });
+        out.push(Inst::For {
+            var: thread,
+            extent: Dim::from(count),
+            kind: LoopKind::Thread(axis),
+            body: inner,
+        });
         true
     }
 
@@ -76,7 +81,8 @@ impl Lowering {
                 continue;
             }
             let touches = self.touches(stmt);
-            if let (Stmt::For { var, extent, kind: NestKind::Serial, body }, true) = (stmt, has_threads(stmt)) {
+            if let (Stmt::For { var, extent, kind: NestKind::Serial, body }, true) = (stmt, has_threads(stmt))
+            {
                 // What the last iteration touched, the next one meets.
                 since.add(touches);
                 self.limit(var, extent);
@@ -93,7 +99,7 @@ impl Lowering {
             let writes = !touches.written.is_empty();
             since.add(touches);
             match stmt {
-                Stmt::For { var, extent, kind: NestKind::Thread(0), body } => {
+                Stmt::For { var, extent, kind: NestKind::Thread(_), body } => {
                     let own: Vec<Stmt> =
                         body.iter().map(|s| s.replace(var, &Dim::sym(thread.clone()))).collect();
                     let extent = extent.as_const().unwrap_or(count);
@@ -113,7 +119,14 @@ impl Lowering {
         }
     }
 
-    fn for_threads(&mut self, thread: &Symbol, active: i64, count: i64, inner: Vec<Inst>, out: &mut Vec<Inst>) {
+    fn for_threads(
+        &mut self,
+        thread: &Symbol,
+        active: i64,
+        count: i64,
+        inner: Vec<Inst>,
+        out: &mut Vec<Inst>,
+    ) {
         if active == count {
             out.extend(inner);
             return;
@@ -154,23 +167,24 @@ impl Lowering {
     }
 }
 
-/// The name of the first thread loop, and the most threads; nothing if there are none along the first axis alone.
-fn threads(body: &[Stmt]) -> Option<(Symbol, i64)> {
-    let (mut name, mut most, mut plain) = (None, 1, true);
-    for stmt in body {
-        stmt.each(&mut |s| {
-            let Stmt::For { var, extent, kind, .. } = s else { return };
-            match (kind, extent.as_const()) {
-                (NestKind::Thread(0), Some(extent)) => {
-                    name.get_or_insert_with(|| var.clone());
-                    most = most.max(extent);
-                }
-                (NestKind::Thread(_) | NestKind::Block(_), _) => plain = false,
-                _ => {}
-            }
-        });
-    }
-    Some((name.filter(|_| plain)?, most))
+/// The name of the first thread loop that stands in no other one, its axis and the most threads; nothing if such
+/// loops are of several axes, or there are none.
+fn threads(body: &[Stmt]) -> Option<(Symbol, u8, i64)> {
+    let mut found = None;
+    outermost(body, &mut found).then_some(found?)
+}
+
+fn outermost(body: &[Stmt], found: &mut Option<(Symbol, u8, i64)>) -> bool {
+    body.iter().all(|stmt| match stmt {
+        Stmt::For { var, extent, kind: NestKind::Thread(axis), .. } => {
+            let Some(extent) = extent.as_const() else { return false };
+            let (_, first, most) = found.get_or_insert_with(|| (var.clone(), *axis, extent));
+            *most = extent.max(*most);
+            first == axis
+        }
+        Stmt::For { kind: NestKind::Block(_), .. } => false,
+        other => outermost(other.body(), found),
+    })
 }
 
 fn has_threads(stmt: &Stmt) -> bool {
@@ -228,7 +242,8 @@ fn check(stmt: &Stmt, threads: &mut Vec<Symbol>, candidates: &mut BTreeSet<Symbo
         Stmt::If { body, .. } => body.iter().for_each(|s| check(s, threads, candidates)),
         other => {
             let mut used = |access: &Access| {
-                let by_thread = access.at.first().and_then(Dim::as_symbol).is_some_and(|s| threads.contains(s));
+                let by_thread =
+                    access.at.first().and_then(Dim::as_symbol).is_some_and(|s| threads.contains(s));
                 if !by_thread {
                     candidates.remove(&access.buffer);
                 }

@@ -103,7 +103,8 @@ impl GpuModel {
             let failed = |error| GpuArtifactError::Io { path: path.display().to_string(), error };
             std::fs::read(&path).map_err(failed)
         };
-        let malformed = |message: String| GpuArtifactError::Malformed { path: "manifest.json".to_owned(), message };
+        let malformed =
+            |message: String| GpuArtifactError::Malformed { path: "manifest.json".to_owned(), message };
         let manifest: Manifest =
             serde_json::from_slice(&read("manifest.json")?).map_err(|e| malformed(e.to_string()))?;
         manifest.validate().map_err(malformed)?;
@@ -124,7 +125,8 @@ impl GpuModel {
             ptx.push((target, text.map_err(|e| malformed(e.to_string()))?));
         }
         let host = manifest.host.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Diags>>()?;
-        let report = Report { calls: manifest.steps.len(), kernels: manifest.kernels.len(), ..Report::default() };
+        let report =
+            Report { calls: manifest.steps.len(), kernels: manifest.kernels.len(), ..Report::default() };
         Ok(GpuModel { manifest, ptx, cubins: Vec::new(), constants, host, report })
     }
 }

@@ -12,8 +12,8 @@ use tcc_ir::tensor::{Tensor, TensorError, Tolerance};
 use tcc_runtime::model::{BufferDef, Expr, Op, Param, Place, TensorView};
 
 use super::super::host::carry_out;
-use super::manifest::{Kernel, Step};
 use super::GpuModel;
+use super::manifest::{Kernel, Step};
 
 /// Why a run gave no outputs.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +154,8 @@ impl Call<'_> {
             }
         }
         for (param, tensor) in params.iter().zip(inputs) {
-            let wrong = |(dim, extent): (&Expr, &usize)| dim.size(&self.symbols).is_some_and(|d| d != *extent);
+            let wrong =
+                |(dim, extent): (&Expr, &usize)| dim.size(&self.symbols).is_some_and(|d| d != *extent);
             if param.shape.iter().zip(tensor.shape()).any(wrong) {
                 return Err(mismatch(param, tensor));
             }
@@ -213,7 +214,8 @@ impl Call<'_> {
 
     fn tensor(&self, buffer: usize) -> Result<Tensor, GpuRunError> {
         let def = self.def(buffer);
-        let dtype = def.dtype.parse().map_err(|_| GpuRunError::Size(format!("element type {}", def.dtype)))?;
+        let dtype =
+            def.dtype.parse().map_err(|_| GpuRunError::Size(format!("element type {}", def.dtype)))?;
         Ok(Tensor::from_byte_slice(dtype, &self.shape(buffer)?, self.bytes(buffer)?)?)
     }
 
@@ -253,7 +255,8 @@ impl Call<'_> {
         let differs = |message: String| GpuRunError::Differs { kernel: kernel.name.clone(), message };
         let nest = parse_nest(&kernel.nest).map_err(|d| differs(d.to_string()))?;
         let (inputs, outputs) = buffers.split_at(nest.inputs.len().min(buffers.len()));
-        let inputs: Vec<Tensor> = inputs.iter().map(|b| self.tensor(*b as usize)).collect::<Result<_, _>>()?;
+        let inputs: Vec<Tensor> =
+            inputs.iter().map(|b| self.tensor(*b as usize)).collect::<Result<_, _>>()?;
         let names = self.model.manifest.symbols.iter().zip(&self.symbols);
         let bindings: Bindings = names.filter_map(|(n, v)| Some((Symbol::new(n), (*v)?))).collect();
         let wanted = interpret_with(&nest, &inputs, &bindings).map_err(|e| differs(e.to_string()))?;
@@ -274,8 +277,7 @@ impl Call<'_> {
             views.push(TensorView { dtype, shape, bytes: self.bytes(*buffer as usize)? });
         }
         let work = self.model.host.get(work as usize).ok_or_else(|| failed("no such op".to_owned()))?;
-        let result =
-            carry_out(work, &views, &self.symbols, &self.model.manifest.symbols).map_err(failed)?;
+        let result = carry_out(work, &views, &self.symbols, &self.model.manifest.symbols).map_err(failed)?;
         for (symbol, value) in result.symbols {
             if let Some(slot) = self.symbols.get_mut(symbol as usize) {
                 *slot = Some(value);

@@ -40,13 +40,13 @@ impl Compiler {
     }
 
     /// The programs that a graph's kernels are emitted from, as text.
-    pub fn emit_gpu_programs(&self, graph: &Graph) -> Result<String, CompileError> {
+    pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
         use tcc_lowering::graph_to_loops::{Work, lower_graph};
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let graph = tcc_lowering::pipeline::drop_dead(&graph);
         let stages = lower_graph(&graph);
         let nests = stages.iter().filter_map(|s| match &s.work {
-            Work::Nest(nest) => Some(plan::program(nest).to_string()),
+            Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
             Work::Host(_) => None,
         });
         Ok(nests.collect())
@@ -90,7 +90,8 @@ impl GpuModel {
             for kernel in &self.manifest.kernels {
                 if let Some(resources) = described.resources.get_mut(&kernel.name) {
                     let shared = kernel.shared_bytes.eval(&[]).unwrap_or(0);
-                    resources.occupancy = ptxas::occupancy(*target, resources.registers, kernel.block, shared);
+                    resources.occupancy =
+                        ptxas::occupancy(*target, resources.registers, kernel.block, shared);
                 }
             }
             self.cubins.push((*target, assembled.cubin));
@@ -101,7 +102,8 @@ impl GpuModel {
     /// The inputs: names, element types and extents.
     pub fn inputs(&self) -> Vec<(String, Option<DType>, Vec<Dim>)> {
         let one = |param: &Param| {
-            let dims = param.shape.iter().map(|e| super::dim_of(e, &self.manifest.symbols).unwrap_or(Dim::ONE));
+            let dims =
+                param.shape.iter().map(|e| super::dim_of(e, &self.manifest.symbols).unwrap_or(Dim::ONE));
             (param.name.clone(), param.dtype.parse().ok(), dims.collect())
         };
         self.manifest.inputs.iter().map(one).collect()

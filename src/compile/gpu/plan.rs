@@ -18,8 +18,8 @@ use super::manifest::{FORMAT, Kernel, Manifest, Step, Target};
 use super::{CompileError, GpuModel};
 
 /// The program of a nest under its default schedule for GPUs.
-pub(super) fn program(nest: &Nest) -> Program {
-    let mut program = lower_nest(&schedule_gpu(nest, &GpuMachine::default()));
+pub(super) fn program(nest: &Nest, machine: &GpuMachine) -> Program {
+    let mut program = lower_nest(&schedule_gpu(nest, machine));
     expand_functions(&mut program, true);
     ptx::expand_device_functions(&mut program);
     program
@@ -34,6 +34,7 @@ pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, Com
     planner.results(&stages);
     let mut gpu = Gpu {
         targets,
+        machine: machine(targets),
         texts: targets.iter().map(|t| ptx::header(*t)).collect(),
         kernels: Vec::new(),
         known: FxHashMap::default(),
@@ -72,8 +73,14 @@ fn described(target: &GpuTarget) -> Target {
     }
 }
 
+/// What all of some targets can do.
+pub(super) fn machine(targets: &[GpuTarget]) -> GpuMachine {
+    GpuMachine { tensor_cores: targets.iter().all(|t| t.capability >= 80), ..GpuMachine::default() }
+}
+
 struct Gpu<'t> {
     targets: &'t [GpuTarget],
+    machine: GpuMachine,
     /// The PTX for each target.
     texts: Vec<String>,
     kernels: Vec<Kernel>,
@@ -119,7 +126,7 @@ impl Gpu<'_> {
         if let Some(dtype) = types(nest).into_iter().find(|d| !ptx::has_type(*d)) {
             return Ok(Err(format!("device code has no {dtype}")));
         }
-        let mut program = program(nest);
+        let mut program = program(nest, &self.machine);
         program.name.clear();
         let text = program.to_string();
         if let Some(known) = self.known.get(&text) {

@@ -56,7 +56,8 @@ impl Ptxas {
         let _ = std::fs::remove_file(&source);
         let _ = std::fs::remove_file(&object);
         let output = output.map_err(io)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             return Err(format!("ptxas for {target}: {}", said.trim()));
         }

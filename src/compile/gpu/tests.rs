@@ -23,7 +23,8 @@ fn agrees(text: &str, symbols: &[(&str, i64)]) {
     let targets = ["sm_70", "sm_80", "sm_90a"].map(target);
     let model = Compiler::new().compile_gpu(&graph, &targets).unwrap();
     for target in targets {
-        let run = model.emulate(Some(target), &inputs, true).unwrap_or_else(|e| panic!("{target}: {e}\n{text}"));
+        let run =
+            model.emulate(Some(target), &inputs, true).unwrap_or_else(|e| panic!("{target}: {e}\n{text}"));
         for (got, want) in run.outputs.iter().zip(&expected) {
             let tolerance = match want.dtype() {
                 DType::F32 => Tolerance::relative(2e-4, 2e-5),
@@ -106,10 +107,35 @@ fn artifacts_are_the_same_bytes_and_run() {
         path
     });
     for file in ["manifest.json", "weights.bin", "kernels/sm_80.ptx", "kernels/sm_90a.ptx"] {
-        assert_eq!(std::fs::read(first.join(file)).unwrap(), std::fs::read(second.join(file)).unwrap(), "{file}");
+        assert_eq!(
+            std::fs::read(first.join(file)).unwrap(),
+            std::fs::read(second.join(file)).unwrap(),
+            "{file}"
+        );
     }
     let opened = GpuModel::open(&first).unwrap();
     let x = Tensor::from_slice(&[1, 4], &[1f32, 1.0, 1.0, 2.0]).unwrap();
     let run = opened.emulate(Some(target("sm_90a")), &[x], true).unwrap();
     assert_eq!(run.outputs[0].as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0, 8.0]);
+}
+
+#[test]
+fn products_on_tensor_cores() {
+    let text = "graph @t(%x: f16[2, M, 40], %w: f16[40, 72], %v: bf16[24, 96], %u: bf16[96, 70]) -> (a: f16[2, M, 72], b: f32[24, 70]) {
+      %0 = dot %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[2] rhs_contract=[0] dtype=f16 : f16[2, M, 72]
+      %1 = neg %0 : f16[2, M, 72]
+      %2 = dot %v, %u lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[24, 70]
+      return %1, %2
+    }";
+    agrees(text, &[("M", 35)]);
+    let graph = parse_graph(text).unwrap();
+    let inputs: Vec<Tensor> = [vec![2, 35, 40], vec![40, 72], vec![24, 96], vec![96, 70]]
+        .iter()
+        .zip(graph.params())
+        .map(|(shape, (_, v))| Tensor::random(graph.ty(*v).dtype, shape, 3).unwrap())
+        .collect();
+    // Alone, a target with tensor cores uses them.
+    let model = Compiler::new().compile_gpu(&graph, &[target("sm_80")]).unwrap();
+    assert!(model.ptx()[0].1.contains("mma.sync"), "{:?}", model.report().interpreted);
+    model.emulate(None, &inputs, true).unwrap_or_else(|e| panic!("{e}"));
 }

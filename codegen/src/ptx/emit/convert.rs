@@ -34,11 +34,11 @@ impl Emit<'_> {
     pub(super) fn widened(&mut self, to: Virtual, raw: Virtual, dtype: DType) {
         match dtype {
             DType::F16 => ins!(self, "cvt.f32.f16 {to}, {raw}"),
-            _ => self.from_bf16(to, raw),
+            _ => self.widen_bf16(to, raw),
         }
     }
 
-    pub(super) fn from_bf16(&mut self, to: Virtual, raw: Virtual) {
+    pub(super) fn widen_bf16(&mut self, to: Virtual, raw: Virtual) {
         let [low, high] = [(); 2].map(|()| self.code.reg(Class::B32));
         ins!(self, "cvt.u32.u16 {low}, {raw}");
         ins!(self, "shl.b32 {high}, {low}, 16");
@@ -49,7 +49,7 @@ impl Emit<'_> {
     pub(super) fn convert(&mut self, to: Virtual, target: DType, from: Virtual, source: DType) {
         match (source, target) {
             (a, b) if a == b => self.copy(to, from),
-            (DType::Bool, _) => self.from_bool(to, target, from),
+            (DType::Bool, _) => self.bool_to(to, target, from),
             (_, DType::Bool) => {
                 let ty = self.arithmetic_type(source);
                 let compare = if source.is_float() { "neu" } else { "ne" };
@@ -62,7 +62,7 @@ impl Emit<'_> {
         }
     }
 
-    fn from_bool(&mut self, to: Virtual, target: DType, from: Virtual) {
+    fn bool_to(&mut self, to: Virtual, target: DType, from: Virtual) {
         let one = match to.class {
             Class::F32 => "0f3F800000",
             Class::F64 => "0d3FF0000000000000",

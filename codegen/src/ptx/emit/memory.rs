@@ -70,6 +70,7 @@ const MOST_LOCAL: i64 = 64 << 10;
 
 impl Layout {
     pub(super) fn of(program: &Program, threads: u32) -> Result<Layout, EmitError> {
+        let tiles = super::fragment::of(program);
         let mut layout = Layout {
             offsets: FxHashMap::default(),
             local: Vec::new(),
@@ -79,6 +80,9 @@ impl Layout {
         };
         each(&program.body, &mut |inst| {
             let Inst::Alloc { memory, space } = inst else { return };
+            if tiles.iter().any(|(name, ..)| *name == memory.name) {
+                return;
+            }
             if layout.offsets.contains_key(&memory.name)
                 || layout.local.iter().any(|(n, _)| *n == memory.name)
             {
@@ -120,6 +124,9 @@ impl Layout {
 impl Emit<'_> {
     pub(super) fn alloc(&mut self, memory: &Memory, _: mem::Space) -> Result<(), EmitError> {
         let name = &memory.name;
+        if self.fragment(name) {
+            return Ok(());
+        }
         let depth = self.code.depth();
         let (space, base) = if let Some(number) = self.layout.local.iter().position(|(n, _)| n == name) {
             let base = self.code.reg(Class::B64);
@@ -193,6 +200,16 @@ impl Emit<'_> {
         active: Option<&Dim>,
     ) -> Result<(), EmitError> {
         let to = self.regs[reg.0 as usize].clone();
+        if let Some(fragment) = self.fragments.get(memory) {
+            let one = if to.len() == 1 { self.held(fragment, offset) } else { None };
+            let Some(from) = one else {
+                let message = format!("expected a lane to read what it holds of `{memory}`, got {offset}");
+                return Err(self.unsupported(message));
+            };
+            self.copy(to[0], from);
+            return Ok(());
+        }
+        let stays_raw = self.raw[reg.0 as usize];
         let place = self.memories[memory].clone();
         let dtype = place.dtype;
         let held = memory_register(dtype);
@@ -201,12 +218,9 @@ impl Emit<'_> {
             let at = offset + &(stride * &Dim::from(lane));
             let width = self.width(&at, stride, to.len() - lane, dtype, active.is_some());
             let (address, immediate) = self.address(memory, &at);
-            let raw: Vec<Virtual> =
-                (lane..lane + width)
-                    .map(|l| {
-                        if Class::of(dtype) == held && active.is_none() { to[l] } else { self.code.reg(held) }
-                    })
-                    .collect();
+            let raw: Vec<Virtual> = (lane..lane + width)
+                .map(|l| if to[l].class == held && active.is_none() { to[l] } else { self.code.reg(held) })
+                .collect();
             let guard = self.guard(active, lane, &raw);
             let (load, ty) = (place.space.load(), memory_type(dtype));
             match raw.as_slice() {
@@ -217,7 +231,11 @@ impl Emit<'_> {
                 }
             }
             for (l, raw) in raw.into_iter().enumerate() {
-                self.hold(to[lane + l], raw, dtype);
+                if stays_raw {
+                    self.copy(to[lane + l], raw);
+                } else {
+                    self.hold(to[lane + l], raw, dtype);
+                }
             }
             lane += width;
         }
@@ -233,6 +251,10 @@ impl Emit<'_> {
         active: Option<&Dim>,
     ) -> Result<(), EmitError> {
         let from = self.regs[value.0 as usize].clone();
+        if self.fragments.contains_key(memory) {
+            return Err(self.unsupported(format!("expected only tiles to write `{memory}`, got a store")));
+        }
+        let stays_raw = self.raw[value.0 as usize];
         let place = self.memories[memory].clone();
         let dtype = place.dtype;
         let mut lane = 0;
@@ -240,7 +262,9 @@ impl Emit<'_> {
             let at = offset + &(stride * &Dim::from(lane));
             let width = self.width(&at, stride, from.len() - lane, dtype, active.is_some());
             let (address, immediate) = self.address(memory, &at);
-            let raw: Vec<Virtual> = (lane..lane + width).map(|l| self.released(from[l], dtype)).collect();
+            let raw: Vec<Virtual> = (lane..lane + width)
+                .map(|l| if stays_raw { from[l] } else { self.released(from[l], dtype) })
+                .collect();
             let guard = self.guard(active, lane, &[]);
             let (store, ty) = (place.space.store(), stored_type(dtype));
             match raw.as_slice() {
@@ -288,7 +312,7 @@ impl Emit<'_> {
     fn hold(&mut self, to: Virtual, raw: Virtual, dtype: DType) {
         match dtype {
             DType::F16 => ins!(self, "cvt.f32.f16 {to}, {raw}"),
-            DType::BF16 => self.from_bf16(to, raw),
+            DType::BF16 => self.widen_bf16(to, raw),
             // Any byte that is not zero is true.
             DType::Bool => ins!(self, "setp.ne.u32 {to}, {raw}, 0"),
             _ => self.copy(to, raw),

@@ -7,10 +7,12 @@
 mod code;
 mod convert;
 mod float;
+mod fragment;
 mod index;
 mod integer;
 mod memory;
 mod ops;
+mod raw;
 
 use rustc_hash::FxHashMap;
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
@@ -18,6 +20,7 @@ use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Cond, Inst, LoopKind, Program, Reg, Rhs, each};
 
 use self::code::{Class, Code, Int, Virtual};
+use self::fragment::Fragment;
 use self::index::Named;
 pub(super) use self::memory::Space;
 use self::memory::{Layout, Place};
@@ -42,13 +45,16 @@ pub(super) fn kernel(program: &Program, target: GpuTarget) -> Result<(Kernel, St
         names: FxHashMap::default(),
         memories: FxHashMap::default(),
         regs: Vec::new(),
-        blocks: shape.threads(),
         inside: None,
+        lane: None,
+        tiles: fragment::of(program),
+        fragments: FxHashMap::default(),
+        raw: raw::registers(program),
         layout,
         shape,
     };
     for ty in &program.regs {
-        let class = Class::of(ty.dtype);
+        let class = if emit.raw[emit.regs.len()] { Class::B16 } else { Class::of(ty.dtype) };
         let lanes = (0..ty.lanes).map(|_| emit.code.reg(class)).collect();
         emit.regs.push(lanes);
     }
@@ -131,10 +137,16 @@ pub(super) struct Emit<'p> {
     memories: FxHashMap<Symbol, Place>,
     /// The lanes of the program's registers.
     regs: Vec<Vec<Virtual>>,
-    /// How many threads a block has.
-    blocks: u32,
     /// Inside of thread loops, whether all threads of the block are there.
     inside: Option<bool>,
+    /// The loop over the threads of the first axis that is around, the lanes of a warp.
+    lane: Option<Symbol>,
+    /// The results of the program's tiles, with their rows and columns.
+    tiles: Vec<(Symbol, i64, i64)>,
+    /// Where those are.
+    fragments: FxHashMap<Symbol, Fragment>,
+    /// Registers of narrow floats that are only moved, and stay bits.
+    raw: Vec<bool>,
     layout: Layout,
     shape: Shape,
 }
@@ -210,7 +222,8 @@ impl Emit<'_> {
                 Ok(())
             }
             Inst::Store { memory, offset, stride, value, active } => {
-                if self.inside.is_none() && self.blocks > 1 {
+                let alone = self.inside.is_none() && self.shape.threads() > 1;
+                if alone || (self.lane.is_none() && self.shape.block[0] > 1) {
                     return Err(self.unsupported(format!(
                         "expected stores inside of thread loops, got one to `{memory}` by all threads"
                     )));
@@ -227,7 +240,7 @@ impl Emit<'_> {
                 }
             },
             Inst::If { conds, then, otherwise } => self.branch(conds, then, otherwise),
-            Inst::Tile(_) => Err(self.unsupported("expected a program for GPUs, got a micro-tile for CPUs")),
+            Inst::Tile(tile) => self.tile(tile),
             Inst::Barrier => match self.inside {
                 Some(false) => Err(self.unsupported("expected all threads at a barrier, got some")),
                 _ => {
@@ -354,6 +367,10 @@ impl Emit<'_> {
         let outer = self.inside;
         let full = extent.is(i64::from(self.shape.block[usize::from(axis).min(2)]));
         self.inside = Some(outer.unwrap_or(true) && full);
+        let around = self.lane.clone();
+        if axis == 0 {
+            self.lane = Some(var.clone());
+        }
         let result = if full {
             self.coordinate(var, extent, "%tid", axis, body)
         } else {
@@ -367,6 +384,7 @@ impl Emit<'_> {
             self.skipped_if(outside, body)
         };
         self.inside = outer;
+        self.lane = around;
         result
     }
 

@@ -17,6 +17,7 @@ impl Emit<'_> {
             Class::Pred if value.is_truthy() => ins!(self, "setp.eq.s32 {to}, 0, 0"),
             Class::Pred => ins!(self, "setp.ne.s32 {to}, 0, 0"),
             Class::B64 => ins!(self, "mov.b64 {to}, {}", value.to_i128() as i64),
+            Class::B16 => ins!(self, "mov.b16 {to}, {}", dtype.encode_bits(value)),
             _ => ins!(self, "mov.b32 {to}, {}", value.round_to(dtype).to_i128() as u32 as i32),
         }
     }

@@ -50,20 +50,21 @@ const TILES: [Tile; 2] = [Tile { side: 128, own: 8, depth: 8 }, Tile { side: 64,
 const MANY_BLOCKS: i64 = 160;
 
 /// One operand: an element of it, when it exists, and the loops that move along a side of the tile.
-struct Factor {
-    value: Expr,
-    conds: Vec<Cond>,
-    loops: Vec<Loop>,
+pub(super) struct Factor {
+    pub(super) value: Expr,
+    pub(super) conds: Vec<Cond>,
+    pub(super) loops: Vec<Loop>,
 }
 
-struct Contraction<'n> {
-    acc: Symbol,
-    dtype: DType,
-    left: Factor,
-    right: Factor,
-    batch: Vec<Loop>,
-    summed: Vec<Loop>,
-    epilogue: &'n [Stmt],
+/// The parts of a nest that is a contraction.
+pub(super) struct Contraction<'n> {
+    pub(super) acc: Symbol,
+    pub(super) dtype: DType,
+    pub(super) left: Factor,
+    pub(super) right: Factor,
+    pub(super) batch: Vec<Loop>,
+    pub(super) summed: Vec<Loop>,
+    pub(super) epilogue: &'n [Stmt],
 }
 
 pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
@@ -74,18 +75,21 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     if machine.threads != 256 || !large(m, SMALL) || !large(n, SMALL) || !large(size(&parts.summed), 8) {
         return None;
     }
-    let tiles = |t: &Tile| Some((m? / t.side).saturating_mul(n? / t.side).saturating_mul(size(&parts.batch)?));
+    let tiles =
+        |t: &Tile| Some((m? / t.side).saturating_mul(n? / t.side).saturating_mul(size(&parts.batch)?));
     let tile = TILES.iter().find(|t| tiles(t).is_some_and(|n| n >= MANY_BLOCKS)).unwrap_or(&TILES[1]);
     Some(Build { nest, fresh: Fresh::of(nest), parts, tile: *tile }.body())
 }
 
-fn recognise(nest: &Nest) -> Option<Contraction<'_>> {
+pub(super) fn recognise(nest: &Nest) -> Option<Contraction<'_>> {
     let (loops, body) = parallel_chain(nest);
-    let [Stmt::Alloc { buffer, .. }, Stmt::Store { values, .. }, first @ Stmt::For { .. }, epilogue @ ..] = body
+    let [Stmt::Alloc { buffer, .. }, Stmt::Store { values, .. }, first @ Stmt::For { .. }, epilogue @ ..] =
+        body
     else {
         return None;
     };
-    if !matches!(values.as_slice(), [Expr::Const(_, zero)] if !zero.is_truthy()) || buffer.ty.shape.rank() > 0 {
+    if !matches!(values.as_slice(), [Expr::Const(_, zero)] if !zero.is_truthy()) || buffer.ty.shape.rank() > 0
+    {
         return None;
     }
     let (summed, inner) = chain(std::slice::from_ref(first), LoopKind::Serial);
@@ -143,7 +147,7 @@ fn is_element(nest: &Nest, value: &Expr) -> bool {
     }
 }
 
-fn access_of(value: &Expr) -> Option<&Access> {
+pub(super) fn access_of(value: &Expr) -> Option<&Access> {
     match value {
         Expr::Load(access) => Some(access),
         Expr::Cast { value, .. } => access_of(value),
@@ -197,7 +201,8 @@ impl Build<'_> {
             vec![Stmt::store(Access::new(sums.clone(), [t.clone(), i.clone(), j.clone()]), zero.clone())]
         }));
         let start = &Dim::sym(step.clone()) * &Dim::from(depth);
-        let mut inner = vec![self.fill(count, [&left, &right], [&first_row, &first_column], &start, &batch, &known)];
+        let mut inner =
+            vec![self.fill(count, [&left, &right], [&first_row, &first_column], &start, &batch, &known)];
         inner.push(self.products(count, &sums, &left, &right));
         body.push(Stmt::serial(step, steps, inner));
 
@@ -292,7 +297,12 @@ impl Build<'_> {
                 value = Expr::Guard { conds, then: Box::new(value), otherwise: Box::new(self.zero()) };
             }
             let store = Stmt::store(Access::new((*tile).clone(), [k, at]), value);
-            body.push(Stmt::For { var: part, extent: each.clone(), kind: LoopKind::Unrolled, body: vec![store] });
+            body.push(Stmt::For {
+                var: part,
+                extent: each.clone(),
+                kind: LoopKind::Unrolled,
+                body: vec![store],
+            });
         }
         threads(&thread, count, body)
     }

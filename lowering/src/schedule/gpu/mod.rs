@@ -9,6 +9,7 @@ mod elements;
 mod loops;
 mod rows;
 mod sequence;
+mod tensor;
 
 use tcc_ir::loops::Nest;
 
@@ -19,17 +20,20 @@ pub struct GpuMachine {
     pub threads: i64,
     /// The bytes of shared memory that a block can have without asking.
     pub shared_bytes: i64,
+    /// Whether a warp can carry out products of 16 × 16 and 16 × 8 narrow floats.
+    pub tensor_cores: bool,
 }
 
 impl Default for GpuMachine {
     fn default() -> Self {
-        GpuMachine { threads: 256, shared_bytes: 48 << 10 }
+        GpuMachine { threads: 256, shared_bytes: 48 << 10, tensor_cores: true }
     }
 }
 
 /// The nest under its default schedule: every one becomes a grid.
 pub fn schedule_gpu(nest: &Nest, machine: &GpuMachine) -> Nest {
-    let body = contraction::schedule(nest, machine)
+    let body = tensor::schedule(nest, machine)
+        .or_else(|| contraction::schedule(nest, machine))
         .or_else(|| rows::schedule(nest, machine))
         .or_else(|| elements::schedule(nest, machine))
         .unwrap_or_else(|| sequence::schedule(nest, machine));

@@ -25,7 +25,8 @@ use tcc_ir::shape::{Shape, TensorType};
 
 use super::GpuMachine;
 use super::loops::{
-    Fresh, Loop, accesses, blocks, chain, digits, parallel_chain, ranges, redirected, replaced, threads, total,
+    Fresh, Loop, accesses, blocks, chain, digits, parallel_chain, ranges, redirected, replaced, threads,
+    total,
 };
 use super::sequence::spread;
 use crate::graph_to_loops::identity;
@@ -183,8 +184,7 @@ fn reads_across(nest: &Nest, loops: &[Loop], body: &[Stmt]) -> bool {
         let Some(buffer) = nest.inputs.iter().find(|b| b.name == access.buffer).filter(|_| !writes) else {
             continue;
         };
-        let flat =
-            access.at.iter().zip(buffer.ty.shape.iter()).fold(Dim::ZERO, |f, (i, e)| &(&f * e) + i);
+        let flat = access.at.iter().zip(buffer.ty.shape.iter()).fold(Dim::ZERO, |f, (i, e)| &(&f * e) + i);
         match flat.affine_in(var) {
             Some((step, _)) if step.is(1) => across = true,
             Some((step, _)) if step.is(0) => {}

@@ -78,9 +78,9 @@ fn only_copies(nest: &Nest, loops: &[Loop], body: &[Stmt]) -> bool {
         let named: Vec<&Symbol> = at.iter().filter_map(Dim::as_symbol).collect();
         loops.iter().all(|(var, extent)| extent.is(1) || named.contains(&var))
     };
-    let plain = body.iter().all(|s| {
-        matches!(s, Stmt::Let { .. }) || matches!(s, Stmt::Store { combine: Combine::Replace, .. })
-    });
+    let plain = body
+        .iter()
+        .all(|s| matches!(s, Stmt::Let { .. }) || matches!(s, Stmt::Store { combine: Combine::Replace, .. }));
     let is_output = |name: &Symbol| nest.outputs.iter().any(|b| b.name == *name);
     plain
         && accesses(body).iter().all(|(access, writes)| {

@@ -27,10 +27,14 @@ fn holds(text: &str, symbols: &[(&str, i64)], expected: &str) {
             .map(|b| Tensor::random(b.ty.dtype, &b.ty.shape.eval(&bindings).unwrap(), 5).unwrap())
             .collect();
         let wanted = interpret_with(&nest, &inputs, &bindings).unwrap();
-        let got = interpret_with(&scheduled, &inputs, &bindings).unwrap_or_else(|e| panic!("{e}\n{scheduled}"));
+        let got =
+            interpret_with(&scheduled, &inputs, &bindings).unwrap_or_else(|e| panic!("{e}\n{scheduled}"));
         let flat = mem::interpret(&program, &inputs, &bindings).unwrap_or_else(|e| panic!("{e}\n{program}"));
         for ((a, b), c) in wanted.iter().zip(&got).zip(&flat) {
-            let tolerance = Tolerance::relative(1e-4, 1e-5);
+            let tolerance = match a.dtype() {
+                tcc_ir::dtype::DType::F32 => Tolerance::relative(1e-4, 1e-5),
+                other => Tolerance::for_dtype(other),
+            };
             b.compare(a, tolerance).unwrap_or_else(|m| panic!("{m}\n{scheduled}"));
             let c = c.reshape(b.shape()).unwrap();
             c.compare(b, tolerance).unwrap_or_else(|m| panic!("{m}\n{program}"));
@@ -96,6 +100,20 @@ fn contractions() {
          }",
         &[("M", 35)],
         "sums[",
+    );
+}
+
+#[test]
+fn tensor_cores() {
+    holds(
+        "graph @t(%x: f16[2, M, 40], %w: f16[40, 72], %v: bf16[24, 30], %u: bf16[30, 70]) -> (a: f16[2, M, 72], b: f32[24, 70]) {
+           %0 = dot %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[2] rhs_contract=[0] dtype=f16 : f16[2, M, 72]
+           %1 = neg %0 : f16[2, M, 72]
+           %2 = dot %v, %u lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[24, 70]
+           return %1, %2
+         }",
+        &[("M", 35)],
+        "tile",
     );
 }
 
