@@ -1,10 +1,11 @@
 //! Runs the ONNX standard's backend test data on the interpreter and on every backend, and prints the outcomes.
 //!
-//! `conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME] [--engine E] [--expect FILE]`, where
-//! `DATA_DIR` holds `node`, `simple`, `pytorch-converted`, `pytorch-operator` and `light`. A case whose operands
+//! `conformance DATA_DIR [--filter S] [--list-failures] [--names OUTCOME] [--engine E] [--expect FILE]
+//! [--record FILE]`, where `DATA_DIR` holds `node`, `simple`, `pytorch-converted`, `pytorch-operator` and `light`. A case whose operands
 //! decide about shapes in ways that need constants is tried again with its small inputs bound as constants, and
 //! counted as `bound`. With `--expect`, the cases that are refused must be those that the file lists, each with
-//! its reason; any other failure, and any listed case that passes, makes the run fail.
+//! its reason; any other failure, and any listed case that passes, makes the run fail. With
+//! `--record`, the results by operator and element type must be those of the file; `TCC_BLESS=1` writes it.
 
 #![allow(clippy::print_stdout, reason = "the table is the product")]
 
@@ -13,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tcc::codegen::{BACKENDS, Backend};
 use tcc::ir::dtype::DType;
 use tcc::ir::graph::{Graph, eval};
 use tcc::ir::import::onnx::{self, Options};
@@ -20,6 +22,7 @@ use tcc::ir::import::report::Report;
 use tcc::ir::shape::TensorType;
 use tcc::ir::tensor::{Tensor, Tolerance};
 use tcc::runtime::threads::Inline;
+use tcc::support::{self, Results};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Outcome {
@@ -51,16 +54,21 @@ struct Case {
 }
 
 /// What runs the cases.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy)]
 enum Engine {
     Interpreter,
-    Cranelift,
+    Compiled(&'static dyn Backend),
     /// PTX for sm_80 in the emulator; only where it is asked for, since it checks every access.
     Emulator,
 }
 
-const ENGINES: [(&str, Engine); 3] =
-    [("interpreter", Engine::Interpreter), ("cranelift", Engine::Cranelift), ("emulator", Engine::Emulator)];
+/// The interpreter, the backends of this build, and the emulator.
+fn engines() -> impl Iterator<Item = (&'static str, Engine)> {
+    let compiled = BACKENDS.iter().map(|backend| (backend.name(), Engine::Compiled(*backend)));
+    std::iter::once(("interpreter", Engine::Interpreter))
+        .chain(compiled)
+        .chain(std::iter::once(("emulator", Engine::Emulator)))
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -76,10 +84,12 @@ fn main() -> ExitCode {
     let shown = option("--names").unwrap_or_default();
     let listed = option("--expect").map(|file| read_expected(Path::new(&file)));
     let wanted = option("--engine");
+    let record = option("--record");
+    let mut results = Results::new();
     std::panic::set_hook(Box::new(|_| {}));
     let (mut passed, mut failed) = (0, 0);
-    for (engine_name, engine) in ENGINES {
-        let chosen = wanted.as_deref().map_or(engine != Engine::Emulator, |w| w == engine_name);
+    for (engine_name, engine) in engines() {
+        let chosen = wanted.as_deref().map_or(!matches!(engine, Engine::Emulator), |w| w == engine_name);
         if !chosen {
             continue;
         }
@@ -91,7 +101,7 @@ fn main() -> ExitCode {
         for category in ["node", "simple", "pytorch-converted", "pytorch-operator", "light"] {
             let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
             for case in cases(&root.join(category)).into_iter().filter(|c| c.name.contains(&filter)) {
-                let run = catch_unwind(AssertUnwindSafe(|| run(&case, engine)));
+                let run = catch_unwind(AssertUnwindSafe(|| run(&case, engine, &Options::default())));
                 let (outcome, cause) = run.unwrap_or_else(|panic| {
                     let text = panic.downcast_ref::<String>().cloned();
                     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -99,6 +109,9 @@ fn main() -> ExitCode {
                 });
                 *counts.entry(outcome).or_default() += 1;
                 let good = outcome <= Outcome::Bound;
+                if record.is_some() && category == "node" {
+                    note(&mut results, &case, engine, good);
+                }
                 let word = match outcome {
                     Outcome::Refused => "refused",
                     Outcome::Wrong => "differs",
@@ -134,7 +147,69 @@ fn main() -> ExitCode {
         }
     }
     println!("{passed} passed, {failed} failed");
-    if failed > 0 && listed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let current = record.is_none_or(|file| agrees_with_record(&results, Path::new(&file)));
+    if (failed > 0 && listed.is_some()) || !current { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Counts a case of one operator for each element type of its inputs, or of its outputs if it has none.
+fn note(results: &mut Results, case: &Case, engine: Engine, good: bool) {
+    let Ok(names) = onnx::signature(&case.model) else { return };
+    let ([(domain, operator)], Some((inputs, outputs))) = (names.operators.as_slice(), case.sets.first())
+    else {
+        return;
+    };
+    let (files, kinds) = if inputs.is_empty() { (outputs, &names.outputs) } else { (inputs, &names.inputs) };
+    let mut types: Vec<&str> = Vec::new();
+    for (bytes, (_, kind)) in files.iter().zip(kinds) {
+        types.extend(match datum(bytes, *kind) {
+            Ok(Datum::Tensor(t)) => vec![t.dtype().name()],
+            Ok(Datum::Sequence(list)) => list.iter().map(|t| t.dtype().name()).collect(),
+            _ => Vec::new(),
+        });
+    }
+    types.sort_unstable();
+    types.dedup();
+    let open = matches!(engine, Engine::Interpreter) && good && passes_open(case);
+    let domain = if domain.is_empty() { "ai.onnx" } else { domain };
+    for dtype in types {
+        let counts = results.entry((domain.to_owned(), operator.clone(), dtype.to_owned())).or_default();
+        match engine {
+            Engine::Interpreter => {
+                counts.cases += 1;
+                counts.interpreter += usize::from(good);
+                counts.open += usize::from(open);
+            }
+            Engine::Compiled(backend) if backend.name() == BACKENDS[0].name() => {
+                counts.compiled += usize::from(good)
+            }
+            Engine::Compiled(_) | Engine::Emulator => {}
+        }
+    }
+}
+
+/// Whether a case passes on the interpreter with all extents of its inputs open, or of the first input.
+fn passes_open(case: &Case) -> bool {
+    let Ok(names) = onnx::signature(&case.model) else { return false };
+    let all: Vec<String> = names.inputs.into_iter().map(|(name, _)| name).collect();
+    [&all[..], &all[..all.len().min(1)]].into_iter().any(|open| {
+        let options = Options { open: open.iter().cloned().collect(), ..Options::default() };
+        let run = catch_unwind(AssertUnwindSafe(|| run(case, Engine::Interpreter, &options)));
+        run.is_ok_and(|(outcome, _)| outcome <= Outcome::Bound)
+    })
+}
+
+/// Whether results are those recorded in a file, which is rewritten if that is asked for.
+fn agrees_with_record(results: &Results, file: &Path) -> bool {
+    let text = support::print(results);
+    if std::env::var_os("TCC_BLESS").is_some_and(|v| v == "1") {
+        std::fs::write(file, &text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        return true;
+    }
+    let same = std::fs::read_to_string(file).is_ok_and(|found| found == text);
+    if !same {
+        println!("{}: expected what TCC_BLESS=1 writes", file.display());
+    }
+    same
 }
 
 /// What is expected of cases that do not pass: lines of `refused NAME: reason` or `differs NAME: reason`.
@@ -177,7 +252,7 @@ fn case(path: &Path) -> Option<Case> {
     is_model.then(|| Case { name, model: path.to_owned(), sets: vec![(Vec::new(), vec![output])] })
 }
 
-fn run(case: &Case, engine: Engine) -> (Outcome, String) {
+fn run(case: &Case, engine: Engine, options: &Options) -> (Outcome, String) {
     let names = match onnx::signature(&case.model) {
         Ok(names) => names,
         Err(report) => return (Outcome::Refused, cause(&report)),
@@ -194,7 +269,7 @@ fn run(case: &Case, engine: Engine) -> (Outcome, String) {
                 (Err(e), _) | (_, Err(e)) => return (Outcome::Refused, format!("test data: {e}")),
             };
         let named: Vec<(String, Datum)> = names.inputs.iter().map(|(n, _)| n.clone()).zip(inputs).collect();
-        match run_set(case, engine, &named, &outputs) {
+        match run_set(case, engine, options.clone(), &named, &outputs) {
             Ok(outcome) => best = best.max(outcome),
             Err(failure) => return failure,
         }
@@ -218,10 +293,10 @@ fn datum(bytes: &[u8], kind: onnx::ValueKind) -> Result<Datum, String> {
 fn run_set(
     case: &Case,
     engine: Engine,
+    mut options: Options,
     inputs: &[(String, Datum)],
     outputs: &[Datum],
 ) -> Result<Outcome, (Outcome, String)> {
-    let mut options = Options::default();
     for (name, datum) in inputs {
         match datum {
             Datum::Tensor(_) => {}
@@ -261,7 +336,7 @@ fn run_set(
     let arguments = arguments(&graph, inputs);
     let results = match engine {
         Engine::Interpreter => eval::evaluate(&graph, &arguments).map_err(|e| e.to_string()),
-        Engine::Cranelift => compile_and_run(&graph, &arguments),
+        Engine::Compiled(backend) => compile_and_run(&graph, backend, &arguments),
         Engine::Emulator => emulate(&graph, &arguments),
     };
     let results = results.map_err(|e| (Outcome::Wrong, format!("running: {}", clip(&e))))?;
@@ -290,8 +365,13 @@ fn run_set(
     Ok(outcome)
 }
 
-fn compile_and_run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let compiled = tcc::compile::Compiler::new().compile(graph).map_err(|e| e.to_string())?;
+fn compile_and_run(
+    graph: &Graph,
+    backend: &'static dyn Backend,
+    arguments: &[Tensor],
+) -> Result<Vec<Tensor>, String> {
+    let compiler = tcc::compile::Compiler::new().backend(backend);
+    let compiled = compiler.compile(graph).map_err(|e| e.to_string())?;
     compiled.run(arguments, &Inline).map(|run| run.outputs).map_err(|e| e.to_string())
 }
 

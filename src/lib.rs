@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod compile;
 pub mod reference;
+pub mod support;
 
 pub use tcc_autotune as autotune;
 pub use tcc_codegen as codegen;

@@ -10,7 +10,7 @@ use tcc_lowering::pass::Registry;
 /// Every op as Markdown, in the order of the table.
 pub fn ops_markdown() -> String {
     let mut out = String::from(
-        "# Ops\n\nGenerated from the op table by `tcc ops`. Every attribute is given in text; none has a default. \
+        "# Ops\n\nGenerated from the op table by `tcc ops --graph`. Every attribute is given in text; none has a default. \
          A label such as (C1) is the code of the error that a node which breaks the constraint gives.\n",
     );
     for op in Op::all() {

@@ -197,13 +197,41 @@ fn reduce_keeps_what_makes_a_command_fail() {
 
 #[test]
 fn ops_and_passes_are_listed() {
-    let (code, out, _) = tcc(&["ops", "--format", "json"], "");
+    let (code, out, _) = tcc(&["ops", "--graph", "--format", "json"], "");
     let ops: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, ops.as_array().map(Vec::len)), (0, Some(tcc::ir::graph::Op::all().count())));
+    let (code, out, _) = tcc(&["ops", "--format", "json"], "");
+    let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let conv = rows.as_array().unwrap().iter().find(|r| r["operator"] == "Conv" && r["domain"] == "ai.onnx");
+    assert_eq!((code, conv.map(|r| &r["since"])), (0, Some(&serde_json::json!(1))));
     let (code, out, _) = tcc(&["opt", "--list"], "");
     assert!(code == 0 && out.contains("unroll-small") && out.contains("limit=4"), "{out}");
     let (_, out, _) = tcc(&["opt", "--list", "--json"], "");
     assert!(
         serde_json::from_str::<serde_json::Value>(&out).unwrap().as_array().is_some_and(|l| l.len() >= 8)
     );
+}
+
+#[test]
+fn explain_names_the_rules_that_matter_also_those_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let graph = "graph @f(%x: f32[2]) -> (y: f32[2]) {\n  %0 = sigmoid %x : f32[2]\n  %1 = mul %x, %0 : f32[2]\n  \
+                 %2 = log %1 : f32[2]\n  %3 = exp %2 : f32[2]\n  return %3\n}\n";
+    std::fs::write(directory.path().join("f.tcc"), graph).unwrap();
+    std::fs::write(directory.path().join("my.rules"), "rule undo reassociates: exp(log(x)) => x\n").unwrap();
+    std::fs::write(directory.path().join("bad.rules"), "rule undo exact: exp(log(x)) => z\n").unwrap();
+    let explain = |arguments: &[&str]| {
+        let output = tcc_in(directory.path(), &[&["explain", "f.tcc"], arguments].concat(), b"");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = explain(&["--rules", "my.rules", "--growth"]);
+    assert_eq!(code, Some(0), "{err}");
+    for part in ["4 before rewriting, 1 after", "1 x silu_product", "1 x undo", "reassociating: ", "growth"] {
+        assert!(out.contains(part), "expected {part} in\n{out}");
+    }
+    let (_, out, _) = explain(&["--numerics", "strict"]);
+    assert!(out.contains("4 before rewriting, 4 after"), "{out}");
+    let (code, _, err) = explain(&["--rules", "bad.rules"]);
+    assert!(code == Some(1) && err.contains("bad.rules:1:33"), "{err}");
 }

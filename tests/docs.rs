@@ -6,8 +6,12 @@
 
 use std::path::Path;
 
+use tcc::ir::loops::parse_nest;
+use tcc::ir::numerics::Numerics;
 use tcc::lowering::loops_to_mem::lower_nest;
-use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, run};
+use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, compare_runs, run};
+use tcc::lowering::schedule::steps::{STEPS, StepDef};
+use tcc::lowering::schedule::{Schedule, parse_steps};
 use tcc::reference;
 
 use crate::support::{blessing, filetest, root};
@@ -56,10 +60,54 @@ fn headers_of_passes_are_true() {
 }
 
 #[test]
+fn headers_of_schedule_steps_are_true() {
+    for step in STEPS {
+        let blocks = blocks(&step.doc());
+        assert!(
+            !blocks.is_empty() && blocks.len().is_multiple_of(3),
+            "{}: expected before, steps and after",
+            step.name
+        );
+        assert!(step.doc().starts_with(&format!("`{}`: ", step.name)), "{}", step.name);
+        for example in blocks.chunks(3) {
+            let kinds: Vec<&str> = example.iter().map(|(info, _)| info.as_str()).collect();
+            assert_eq!(kinds, ["tcc", "steps", "tcc"], "{}", step.name);
+            let (before, after) = (&example[0].1, &example[2].1);
+            let steps = parse_steps(&example[1].1)
+                .unwrap_or_else(|d| panic!("{}: {}", step.name, d.render("steps", &example[1].1)));
+            let printed: String = steps.iter().map(|s| format!("{s}\n")).collect();
+            assert_eq!(printed, example[1].1, "{}", step.name);
+            let schedule = Schedule { name: "f".into(), steps };
+            let nest = parse_nest(before).unwrap_or_else(|d| panic!("{}: {d}", step.name));
+            let scheduled = schedule.apply(&nest).unwrap_or_else(|e| panic!("{e}"));
+            if blessing() {
+                bless_header(step, after, &scheduled.to_string());
+            } else {
+                assert_eq!(scheduled.to_string(), *after, "{}", step.name);
+            }
+            scheduled.verify().unwrap_or_else(|d| panic!("{}: {d}", step.name));
+            let numerics = Numerics::Reassociates;
+            let checked = compare_runs(&Ir::Nest(nest), &Ir::Nest(scheduled), numerics, 2, 0);
+            assert_eq!(checked.unwrap_or_else(|e| panic!("{}: {e}", step.name)).compared, 2, "{}", step.name);
+        }
+    }
+}
+
+/// Writes what a step really makes into the header of its file.
+fn bless_header(step: &StepDef, old: &str, new: &str) {
+    let commented = |text: &str| text.lines().map(|l| format!("//! {l}\n")).collect::<String>();
+    let path = root().join(format!("lowering/src/schedule/steps/{}.rs", step.name));
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(&commented(old), &commented(new))).unwrap();
+}
+
+#[test]
 fn generated_pages_are_current() {
     for (path, wanted) in [
         ("docs/ops.md", reference::ops_markdown()),
+        ("docs/support.md", tcc::support::markdown(&tcc::support::recorded())),
         ("docs/passes.md", reference::passes_markdown(&Registry::builtin())),
+        ("docs/rules.md", tcc::lowering::eqsat::markdown()),
     ] {
         let path = root().join(path);
         if blessing() {

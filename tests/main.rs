@@ -4,10 +4,14 @@
 
 mod cli;
 mod docs;
+mod embedding;
 mod filetests;
+mod foreign_targets;
 mod properties;
 mod properties_compiled;
+mod properties_eqsat;
 mod properties_nests;
+mod properties_schedules;
 mod ptxas;
 mod schema;
 mod support;

@@ -1,5 +1,6 @@
 //! Machine code against the interpreter, on random graphs.
 
+use tcc::codegen::BACKENDS;
 use tcc::compile::Compiler;
 use tcc::ir::dtype::DType;
 use tcc::ir::graph::eval::evaluate;
@@ -28,20 +29,21 @@ fn machine_code_computes_what_the_graph_means() {
         if jumps_after_rounding(&graph) {
             continue;
         }
-        let compiled = match Compiler::new().compile(&graph) {
-            Ok(compiled) => compiled,
-            Err(e) => {
-                failures.push(format!("seed {seed}: {e}\n{graph}"));
-                continue;
-            }
-        };
-        match compiled.run(&sample.inputs, &Inline) {
-            Err(e) => failures.push(format!("seed {seed}: {e}\n{graph}")),
-            Ok(run) => {
-                for (got, want) in run.outputs.iter().zip(&expected) {
-                    compared += 1;
-                    if let Err(mismatch) = got.compare(want, tolerance(want.dtype())) {
-                        failures.push(format!("seed {seed}: {mismatch}\n{graph}"));
+        for backend in BACKENDS {
+            let name = backend.name();
+            let outputs = Compiler::new()
+                .backend(*backend)
+                .compile(&graph)
+                .map_err(|e| e.to_string())
+                .and_then(|c| c.run(&sample.inputs, &Inline).map_err(|e| e.to_string()));
+            match outputs {
+                Err(e) => failures.push(format!("seed {seed} on {name}: {e}\n{graph}")),
+                Ok(run) => {
+                    for (got, want) in run.outputs.iter().zip(&expected) {
+                        compared += 1;
+                        if let Err(mismatch) = got.compare(want, tolerance(want.dtype())) {
+                            failures.push(format!("seed {seed} on {name}: {mismatch}\n{graph}"));
+                        }
                     }
                 }
             }

@@ -226,3 +226,19 @@ fn tolerance(nest: &Nest, dtype: DType) -> Tolerance {
         _ => Tolerance::for_dtype(dtype),
     }
 }
+
+#[test]
+fn a_loop_that_cannot_be_vectors_gives_up_the_wide_register_it_fills() {
+    let text = "nest @f(x: f32[8]) -> (y: f32[8]) {
+  alloc sum: f32[8] in register
+  for i in 0..8 vector { sum[i] = f32(0.0) }
+  for k in 0..4 { for i in 0..8 vector { sum[i] += x[i % 3 + k] } }
+  for i in 0..8 vector { y[i] = sum[i] }
+}";
+    let nest = parse_nest(text).unwrap_or_else(|d| panic!("{}", d.render("text", text)));
+    let x = [Tensor::random(DType::F32, &[8], 1).unwrap()];
+    let expected = interpret_with(&nest, &x, &Bindings::new()).unwrap();
+    let program = lower_nest(&nest);
+    let got = tcc::ir::mem::interpret(&program, &x, &Bindings::new()).unwrap();
+    assert_eq!(got, expected, "{program}");
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tcc::ir::import::json::{from_json, to_json};
 
 use crate::properties::seeds;
-use crate::support::{generate, root};
+use crate::support::{Random, generate, root};
 
 fn schema() -> jsonschema::Validator {
     let text = std::fs::read_to_string(root().join("docs/graph.schema.json")).unwrap();
@@ -44,4 +44,42 @@ fn examples_are_as_described_and_mistakes_are_not() {
         *wrong.pointer_mut(pointer).unwrap() = mistake;
         assert!(!schema.is_valid(&wrong), "{pointer}");
     }
+}
+
+/// Texts of graphs, with random damage: cut, with bytes changed, with numbers replaced by ones that mean much memory.
+#[test]
+fn damaged_documents_are_refused_or_read() {
+    let example = std::fs::read_to_string(root().join("examples/mlp.json")).unwrap();
+    let mut texts: Vec<String> = seeds().take(30).map(|s| to_json(&generate::graph(s)).unwrap()).collect();
+    texts.push(example);
+    let mut random = Random(5);
+    let (mut read, mut refused) = (0, 0);
+    for text in &texts {
+        for round in 0..32 {
+            let mut bytes = text.clone().into_bytes();
+            let at = random.below(bytes.len());
+            match round % 4 {
+                0 => bytes.truncate(at),
+                1 => bytes[at] = b"[]{}\",:-0"[random.below(9)],
+                2 => bytes[at] ^= 1 << random.below(7),
+                _ => {
+                    let digit = bytes.iter().skip(at).position(u8::is_ascii_digit).map_or(0, |i| at + i);
+                    let huge = [&b"1152921504606846976"[..], b"-1", b"4294967296"][random.below(3)];
+                    bytes.splice(digit..digit + 1, huge.iter().copied());
+                }
+            }
+            let mutant = String::from_utf8_lossy(&bytes).into_owned();
+            match from_json(&mutant, Path::new("/nonexistent")) {
+                Ok(graph) => {
+                    graph.verify().unwrap_or_else(|d| panic!("{d}\n{mutant}"));
+                    read += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(read > 50 && refused > 400, "{read} read, {refused} refused");
 }

@@ -7,14 +7,17 @@
 //! and memory for the program's own buffers, [`scratch_bytes`] of it for each worker.
 
 pub mod cranelift;
+#[cfg(feature = "llvm")]
+pub mod llvm;
 pub mod ptx;
 mod target;
 
 use tcc_ir::dim::Dim;
 use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Inst, Program, each};
+use tcc_ir::scalar::ScalarOp;
 
-pub use target::CpuTarget;
+pub use target::{CpuTarget, NamedTarget};
 
 /// Why a backend gave no code.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,7 +53,11 @@ pub trait Backend: Send + Sync {
 }
 
 /// The backends of this build; the first is the default.
-pub static BACKENDS: &[&dyn Backend] = &[&cranelift::Cranelift];
+pub static BACKENDS: &[&dyn Backend] = &[
+    &cranelift::Cranelift,
+    #[cfg(feature = "llvm")]
+    &llvm::Llvm,
+];
 
 /// The memory that each worker needs for a program's own buffers.
 pub fn scratch_bytes(program: &Program) -> Dim {
@@ -67,4 +74,34 @@ pub fn scratch_bytes(program: &Program) -> Dim {
 fn buffer_bytes(memory: &tcc_ir::mem::Memory) -> Dim {
     let bits = Dim::from(i64::from(memory.dtype.bits()));
     (&memory.elements * &bits).ceil_div(&Dim::from(8i64)).round_up(&Dim::from(64i64))
+}
+
+/// The C library's name of an operation on doubles.
+fn c_name(op: ScalarOp) -> Option<&'static str> {
+    use ScalarOp::*;
+    Some(match op {
+        Exp => "exp",
+        Exp2 => "exp2",
+        Expm1 => "expm1",
+        Log => "log",
+        Log2 => "log2",
+        Log1p => "log1p",
+        Sin => "sin",
+        Cos => "cos",
+        Tan => "tan",
+        Asin => "asin",
+        Acos => "acos",
+        Atan => "atan",
+        Sinh => "sinh",
+        Cosh => "cosh",
+        Tanh => "tanh",
+        Asinh => "asinh",
+        Acosh => "acosh",
+        Atanh => "atanh",
+        Erf => "erf",
+        Rem => "fmod",
+        Pow => "pow",
+        Atan2 => "atan2",
+        _ => return None,
+    })
 }

@@ -1,4 +1,4 @@
-//! What a CPU backend is told of the processor.
+//! What a CPU backend is told of the processor, and the processors that have a name.
 
 /// A processor to emit code for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,5 +19,63 @@ impl CpuTarget {
     /// Whether the processor has a feature.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|f| f == feature)
+    }
+}
+
+/// A target by name, as a file of `targets/` describes it: lines of a word and what it is set to.
+///
+/// ```text
+/// # what it is, in a sentence
+/// arch x86_64
+/// features sse2 sse4.1 avx2
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTarget {
+    /// The name that `--target` takes.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+    /// The architecture.
+    pub arch: &'static str,
+    /// The features in the words of the runtime.
+    pub features: Vec<&'static str>,
+}
+
+macro_rules! files {
+    ($($name:literal),*) => {
+        [$(($name, include_str!(concat!("../targets/", $name, ".target")))),*]
+    };
+}
+
+/// A new target is a file and its name here.
+const FILES: [(&str, &str); 4] = files!["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64-neon"];
+
+impl NamedTarget {
+    /// Every named target.
+    pub fn all() -> impl Iterator<Item = NamedTarget> {
+        FILES.into_iter().map(|(name, text)| NamedTarget {
+            name,
+            doc: value(text, "#"),
+            arch: value(text, "arch"),
+            features: value(text, "features").split_whitespace().collect(),
+        })
+    }
+}
+
+/// What stands behind a word at the start of a line.
+fn value(text: &'static str, word: &str) -> &'static str {
+    text.lines().find_map(|l| l.strip_prefix(word)?.strip_prefix(' ')).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_describes_a_target() {
+        for target in NamedTarget::all() {
+            assert!(!target.doc.is_empty() && !target.features.is_empty(), "{}", target.name);
+            assert!(["x86_64", "aarch64"].contains(&target.arch), "{}", target.name);
+        }
     }
 }

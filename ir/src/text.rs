@@ -46,6 +46,11 @@ impl<'a> Cursor<'a> {
         self.here() == self.source.len()
     }
 
+    /// The length of the text.
+    pub fn end(&self) -> usize {
+        self.source.len()
+    }
+
     /// The text from one offset to another.
     pub fn text(&self, from: usize, to: usize) -> &'a str {
         &self.source[from..to]

@@ -1,5 +1,6 @@
 //! Passes over the intermediate representations, and the pipelines made of them.
 
+pub mod eqsat;
 pub mod graph_passes;
 pub mod graph_to_loops;
 pub mod layout;

@@ -1,23 +1,86 @@
-//! The passes that every graph goes through on its way to code.
+//! The passes that every graph goes through on its way to code, as text.
 
-use tcc_ir::graph::{Graph, Rewriter};
+use tcc_ir::graph::Graph;
+use tcc_ir::numerics::Numerics;
 
-use crate::layout::{lay_out_convolutions, pack_contractions};
+use crate::layout::{channels_last, lay_out_attention, pack_contractions};
+use crate::pass::{Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
-/// The graph in the form that lowering does best with.
-pub fn optimise(graph: &Graph, machine: &Machine) -> Graph {
-    let laid_out = lay_out_convolutions(graph, machine);
-    let packed = pack_contractions(&laid_out, machine);
-    drop_dead(&packed)
+/// What rewrites may do to numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Nothing: results are those of the graph, bit for bit.
+    Strict,
+    /// Terms of sums and products may be reordered.
+    #[default]
+    Default,
+    /// Approximations within stated bounds, too.
+    Fast,
 }
 
-/// Leaves out what no output needs.
-pub fn drop_dead(graph: &Graph) -> Graph {
-    let live = graph.live_nodes();
-    let mut rewriter = Rewriter::new(graph);
-    for (id, _) in graph.nodes().filter(|(id, _)| live[id.index()]) {
-        rewriter.copy(id);
+/// What the passes depend on besides the graph and the machine.
+#[derive(Clone, Debug, Default)]
+pub struct GraphOptions {
+    /// What rewrites may do to numbers.
+    pub strictness: Strictness,
+    /// A file with rewrite rules beyond those that are built in.
+    pub rules: Option<String>,
+}
+
+impl Strictness {
+    /// The loosest class of rewrites.
+    pub fn numerics(self) -> Numerics {
+        match self {
+            Strictness::Strict => Numerics::Exact,
+            Strictness::Default => Numerics::Reassociates,
+            Strictness::Fast => Numerics::Approximate { bound: u32::MAX },
+        }
     }
-    rewriter.finish()
+
+    fn word(self) -> &'static str {
+        match self {
+            Strictness::Strict => "exact",
+            Strictness::Default => "reassociates",
+            Strictness::Fast => "approximate",
+        }
+    }
+}
+
+/// The passes before layouts are chosen.
+pub const BEFORE_LAYOUT: &str = "fold,simplify-shapes,canonicalise,cse,eqsat,fold,canonicalise,cse,dce";
+
+/// The passes after.
+pub const AFTER_LAYOUT: &str = "dce";
+
+/// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
+pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
+    let laid_out = apply(channels_last(&rewrite(graph, options)?, machine), AFTER_LAYOUT, options)?;
+    let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
+    apply(packed, AFTER_LAYOUT, options)
+}
+
+/// The graph before layouts are chosen: for targets that lay out nothing. An error is as for [`optimise`].
+pub fn rewrite(graph: &Graph, options: &GraphOptions) -> Result<Graph, RunError> {
+    apply(graph.clone(), BEFORE_LAYOUT, options)
+}
+
+fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, RunError> {
+    let mut pipeline = Pipeline::parse(passes, &Registry::builtin())
+        .unwrap_or_else(|diags| unreachable!("the built-in pipeline names passes that there are: {diags}"));
+    for step in pipeline.steps.iter_mut().filter(|step| step.pass.name == crate::eqsat::PASS.name) {
+        let given =
+            [("numerics", Some(options.strictness.word().to_owned())), ("file", options.rules.clone())];
+        for (name, value) in given {
+            let def = step.pass.options.iter().find(|def| def.name == name);
+            if let (Some(def), Some(value)) = (def, value) {
+                step.options.give(def, OptionValue::Word(value));
+            }
+        }
+    }
+    let around = RunOptions { verify: cfg!(debug_assertions), ..RunOptions::default() };
+    match run(Ir::Graph(graph), &pipeline, &around, &mut |_| {})? {
+        Ir::Graph(graph) => Ok(graph),
+        other => unreachable!("graph passes give graphs, got a {}", other.level()),
+    }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
 
 /// The alignment of every buffer: one cache line, and one AVX-512 vector.
 pub const ALIGNMENT: usize = 64;
@@ -206,85 +205,6 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Keeps arenas between calls, so that a model that runs repeatedly allocates only the first time.
-///
-/// The lock is held for a scan of at most `keep` entries, never during allocation or use.
-#[derive(Debug)]
-pub struct ArenaPool {
-    idle: Mutex<Vec<RawBuffer>>,
-    keep: usize,
-}
-
-impl ArenaPool {
-    /// A pool that keeps at most `keep` idle arenas.
-    pub fn new(keep: usize) -> ArenaPool {
-        ArenaPool { idle: Mutex::new(Vec::with_capacity(keep)), keep }
-    }
-
-    /// An arena of at least `len` bytes with unspecified contents; it returns to the pool when dropped.
-    pub fn checkout(&self, len: usize) -> Result<Arena<'_>, MemoryError> {
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let fits = |(_, arena): &(usize, &RawBuffer)| arena.len() >= len;
-            let best = idle.iter().enumerate().filter(fits).min_by_key(|(_, arena)| arena.len());
-            best.map(|(at, _)| at).map(|at| idle.swap_remove(at))
-        };
-        let memory = match found {
-            Some(memory) => memory,
-            None => RawBuffer::uninit(len)?,
-        };
-        Ok(Arena { memory: Some(memory), pool: self })
-    }
-
-    /// How many arenas wait for use.
-    pub fn idle(&self) -> usize {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    fn give_back(&self, memory: RawBuffer) {
-        let surplus = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.keep {
-                idle.push(memory);
-                None
-            } else {
-                // The smallest serves the fewest calls, so it is the one to let go.
-                match idle.iter_mut().min_by_key(|arena| arena.len()) {
-                    Some(smallest) if smallest.len() < memory.len() => {
-                        Some(std::mem::replace(smallest, memory))
-                    }
-                    _ => Some(memory),
-                }
-            }
-        };
-        drop(surplus);
-    }
-}
-
-/// An arena on loan from an `ArenaPool`.
-#[derive(Debug)]
-pub struct Arena<'pool> {
-    /// `None` only while dropping.
-    memory: Option<RawBuffer>,
-    pool: &'pool ArenaPool,
-}
-
-impl Deref for Arena<'_> {
-    type Target = RawBuffer;
-
-    fn deref(&self) -> &RawBuffer {
-        self.memory.as_ref().expect("taken only by drop")
-    }
-}
-
-impl Drop for Arena<'_> {
-    fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            self.pool.give_back(memory);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,18 +230,5 @@ mod tests {
         for bytes in [usize::MAX, isize::MAX as usize, 1 << 60] {
             assert_eq!(RawBuffer::uninit(bytes).unwrap_err(), MemoryError::OutOfMemory { bytes });
         }
-    }
-
-    #[test]
-    fn arenas_are_used_again_by_best_fit() {
-        let pool = ArenaPool::new(2);
-        let (small, large) = (pool.checkout(100).unwrap(), pool.checkout(1000).unwrap());
-        let (small_at, large_at) = (small.as_ptr(), large.as_ptr());
-        drop((large, small));
-        assert_eq!(pool.checkout(50).unwrap().as_ptr(), small_at);
-        assert_eq!(pool.checkout(101).unwrap().as_ptr(), large_at);
-        drop((pool.checkout(2000).unwrap(), pool.checkout(1000).unwrap(), pool.checkout(10).unwrap()));
-        assert_eq!(pool.idle(), 2);
-        assert_eq!(pool.checkout(1500).unwrap().len(), 2000);
     }
 }

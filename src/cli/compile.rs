@@ -1,21 +1,22 @@
 //! `tcc compile`: from a model to an artifact.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
+use tcc_ir::graph::Graph;
 
 use super::model::{CompileArgs, load_graph};
 use super::{Context, Failure, write_file};
 use crate::codegen::ptx::GpuTarget;
 use crate::compile::gpu::Ptxas;
 use crate::compile::{Compiler, Stage};
-use crate::ir::graph::Graph;
 
 const EXAMPLES: &str = "Examples:
   tcc compile model.onnx -o model.tcc
-  tcc compile model.onnx --bind batch=1 --emit program -o model.txt
-  tcc compile model.onnx --target sm_80,sm_90a -o folder";
+  tcc compile model.onnx --target x86-64-v3,aarch64-neon -o model.tcc
+  tcc compile model.onnx --target sm_80,sm_90a -o folder
+  tcc compile model.onnx --bind batch=1 --emit program -o model.txt";
 
 /// Compile a model to an artifact, or show a stage of its compilation.
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ enum Emit {
     Graph,
     /// The loop nests before they are scheduled, as text.
     Nest,
-    /// The loop nests after they are scheduled, as text.
+    /// The schedules of the loop nests, as lists of steps.
     Schedule,
     /// The programs that backends get, as text.
     Program,
@@ -55,18 +56,43 @@ enum Emit {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let graph = load_graph(&args.model)?;
+    let (compilers, gpus) = (args.compile.compilers()?, args.compile.gpus()?);
+    if (args.cubin || args.emit == Emit::Ptx) && gpus.is_empty() {
+        return Err(Failure::Usage("--target: expected a GPU, such as sm_80, got none".to_owned()));
+    }
+    let several = compilers.len() + usize::from(!gpus.is_empty()) > 1;
+    let path = |target: &str| {
+        args.output.as_ref().map(|path| if several { with_target(path, target) } else { path.clone() })
+    };
+    for (target, compiler) in compilers {
+        one(args, &compiler, &graph, path(&target).as_deref(), context)?;
+    }
+    // One folder holds the kernels for all GPUs.
+    if gpus.is_empty() {
+        return Ok(());
+    }
+    for_gpus(args, context, &graph, &gpus, path("gpu").as_deref())
+}
+
+/// `model.tcc` as `model.x86-64-v3.tcc`.
+fn with_target(path: &Path, target: &str) -> PathBuf {
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}.{target}{extension}"))
+}
+
+/// Compiles for one processor.
+fn one(
+    args: &Args,
+    compiler: &Compiler,
+    graph: &Graph,
+    output: Option<&Path>,
+    context: &Context,
+) -> Result<(), Failure> {
     let start = Instant::now();
     let name = args.model.display().to_string();
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
-    let graph = load_graph(&args.model)?;
-    let compiler = args.compile.compiler()?;
-    let gpus = args.compile.gpus()?;
-    if !gpus.is_empty() {
-        return for_gpus(args, context, &compiler, &graph, &gpus, start);
-    }
-    if args.cubin || args.emit == Emit::Ptx {
-        return Err(Failure::Usage("--target: expected a GPU, such as sm_80, got native".to_owned()));
-    }
     let stage = match args.emit {
         Emit::Graph => Some(Stage::Graph),
         Emit::Nest => Some(Stage::Nest),
@@ -75,9 +101,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         Emit::Artifact | Emit::Obj | Emit::Ptx => None,
     };
     let bytes = match stage {
-        Some(stage) => compiler.emit(&graph, stage).map_err(|e| fail(&e))?.into_bytes(),
+        Some(stage) => compiler.emit(graph, stage).map_err(|e| fail(&e))?.into_bytes(),
         None => {
-            let compiled = compiler.compile(&graph).map_err(|e| fail(&e))?;
+            let compiled = compiler.translate(graph).map_err(|e| fail(&e))?;
             let report = compiled.report();
             for reason in &report.interpreted {
                 context.output.detail(&format!("interpreted: {reason}\n"));
@@ -104,7 +130,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             bytes
         }
     };
-    match (&args.output, stage) {
+    match (output, stage) {
         (Some(path), _) => write_file(path, &bytes).map_err(|e| Failure::io(&path.display().to_string(), &e)),
         (None, Some(_)) => {
             context.output.print(&String::from_utf8_lossy(&bytes));
@@ -118,11 +144,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 fn for_gpus(
     args: &Args,
     context: &Context,
-    compiler: &Compiler,
     graph: &Graph,
     gpus: &[GpuTarget],
-    start: Instant,
+    output: Option<&Path>,
 ) -> Result<(), Failure> {
+    let start = Instant::now();
+    let compiler = args.compile.any_target()?;
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", args.model.display()));
     let text = match args.emit {
         Emit::Artifact => None,
@@ -137,14 +164,14 @@ fn for_gpus(
         }
     };
     if let Some(text) = text {
-        let Some(path) = &args.output else {
+        let Some(path) = output else {
             context.output.print(&text);
             return Ok(());
         };
         let written = write_file(path, text.as_bytes());
         return written.map_err(|e| Failure::io(&path.display().to_string(), &e));
     }
-    let Some(folder) = &args.output else {
+    let Some(folder) = output else {
         return Err(Failure::Usage("-o: expected the folder where the result goes".to_owned()));
     };
     let mut model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;

@@ -16,7 +16,7 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Option<(GpuModel, Option<GpuTarge
     match load(&args.model)? {
         Model::Gpu(model) => Ok(Some((model, gpus.first().copied()))),
         Model::Graph(graph) => {
-            let compiled = args.compile.compiler()?.compile_gpu(&graph, &gpus);
+            let compiled = args.compile.any_target()?.compile_gpu(&graph, &gpus);
             let model = compiled.map_err(|e| Failure::Input(format!("{}: {e}", args.model.display())))?;
             Ok(Some((model, gpus.first().copied())))
         }

@@ -5,21 +5,35 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tcc_ir::dim::Dim;
-use tcc_ir::graph::{Attr, Graph, Node, Op, Value};
+use tcc_ir::graph::{Attr, Graph, Op, Value};
 use tcc_ir::shape::TensorType;
 
 use super::model::load_graph;
+use super::work::{Work, work};
 use super::{Context, Failure};
+
+const EXAMPLES: &str = "Examples:
+  tcc inspect model.onnx
+  tcc inspect model.onnx --nodes             the work of every node
+  tcc inspect model.onnx --json              the same for programs
+  tcc inspect model.onnx --dot | dot -Tsvg   a picture";
 
 /// Show inputs, outputs, ops, parameters and work of a model.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// A model: ONNX, graph.json, or the text of a graph.
     model: PathBuf,
     /// Print the graph for Graphviz.
     #[arg(long)]
     dot: bool,
+    /// Print the work of every node too.
+    #[arg(long, conflicts_with = "dot")]
+    nodes: bool,
 }
+
+/// So many of the largest constants are named.
+const LARGEST: usize = 10;
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let graph = load_graph(&args.model)?;
@@ -27,73 +41,125 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         context.output.print(&dot(&graph));
         return Ok(());
     }
-    let mut histogram: BTreeMap<&str, usize> = BTreeMap::new();
-    let (mut work, mut parameters, mut parameter_bytes) = (Dim::ZERO, 0usize, 0usize);
-    let mut largest: Vec<(usize, String)> = Vec::new();
-    for (_, node) in graph.nodes() {
-        *histogram.entry(node.op.name()).or_default() += 1;
-        work = &work + &operations(&graph, node);
-        if let (Op::Const, Some(Attr::Tensor(tensor))) = (node.op, node.attrs.first()) {
-            parameters += tensor.len();
-            parameter_bytes += tensor.byte_len();
-            let name = node.origin.as_deref().unwrap_or("const");
-            largest.push((tensor.byte_len(), format!("{name}: {}{:?}", tensor.dtype(), tensor.shape())));
-        }
-    }
-    largest.sort_by(|a, b| b.cmp(a));
-    largest.truncate(10);
-    let list = |values: &[(std::sync::Arc<str>, Value)]| -> Vec<String> {
-        values.iter().map(|(name, v)| format!("{name}: {}", graph.ty(*v))).collect()
-    };
-    let symbols: Vec<String> =
-        graph.ranges.iter().map(|(s, r)| format!("{s} in {}..={}", r.lo, r.hi)).collect();
-    if context.output.json {
-        let report = json!({
-            "inputs": list(graph.params()), "outputs": list(graph.outputs()), "symbols": symbols,
-            "nodes": graph.node_count(), "ops": histogram, "parameters": parameters,
-            "parameter_bytes": parameter_bytes, "operations": work.to_string(),
-            "largest": largest.iter().map(|(_, name)| name).collect::<Vec<_>>(),
-        });
-        context.output.print(&format!("{report}\n"));
-        return Ok(());
-    }
-    let mut text = String::new();
-    let mut section = |title: &str, lines: &[String]| {
-        if !lines.is_empty() {
-            text.push_str(&format!("{title}\n"));
-            lines.iter().for_each(|l| text.push_str(&format!("  {l}\n")));
-        }
-    };
-    section("inputs", &list(graph.params()));
-    section("outputs", &list(graph.outputs()));
-    section("symbols", &symbols);
-    let ops: Vec<String> = histogram.iter().map(|(op, count)| format!("{count:>6} {op}")).collect();
-    section(&format!("{} nodes", graph.node_count()), &ops);
-    section("parameters", &[format!("{parameters} in {parameter_bytes} bytes")]);
-    section("multiplications and additions of contractions", &[work.to_string()]);
-    section(
-        "largest constants",
-        &largest.iter().map(|(b, n)| format!("{b:>12} bytes  {n}")).collect::<Vec<_>>(),
-    );
+    let summary = Summary::of(&graph);
+    let text = if context.output.json { format!("{}\n", summary.json()) } else { summary.text(args.nodes) };
     context.output.print(&text);
     Ok(())
 }
 
-/// The multiplications and additions of a contraction; other ops are bound by memory.
-fn operations(graph: &Graph, node: &Node) -> Dim {
-    let out = graph.ty(node.result()).shape.elements();
-    let summed = match node.op {
-        Op::Dot => match node.attr("lhs_contract") {
-            Attr::Ints(axes) => {
-                let shape = &graph.ty(node.operands[0]).shape;
-                axes.iter().map(|a| shape[*a as usize].clone()).product()
+/// What is said of a graph.
+struct Summary {
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    symbols: Vec<String>,
+    histogram: BTreeMap<&'static str, usize>,
+    nodes: Vec<NodeLine>,
+    total: Work,
+    parameters: usize,
+    parameter_bytes: usize,
+    /// Bytes and description of constants, the largest first.
+    largest: Vec<(usize, String)>,
+}
+
+struct NodeLine {
+    op: &'static str,
+    origin: String,
+    result: String,
+    work: Work,
+}
+
+impl Summary {
+    fn of(graph: &Graph) -> Summary {
+        let list = |values: &[(std::sync::Arc<str>, Value)]| -> Vec<String> {
+            values.iter().map(|(name, v)| format!("{name}: {}", graph.ty(*v))).collect()
+        };
+        let mut summary = Summary {
+            inputs: list(graph.params()),
+            outputs: list(graph.outputs()),
+            symbols: graph.ranges.iter().map(|(s, r)| format!("{s} in {}..={}", r.lo, r.hi)).collect(),
+            histogram: BTreeMap::new(),
+            nodes: Vec::new(),
+            total: Work::default(),
+            parameters: 0,
+            parameter_bytes: 0,
+            largest: Vec::new(),
+        };
+        for (_, node) in graph.nodes() {
+            *summary.histogram.entry(node.op.name()).or_default() += 1;
+            if let (Op::Const, Some(Attr::Tensor(tensor))) = (node.op, node.attrs.first()) {
+                summary.parameters += tensor.len();
+                summary.parameter_bytes += tensor.byte_len();
+                let name = node.origin.as_deref().unwrap_or("const");
+                let described = format!("{name}: {}{:?}", tensor.dtype(), tensor.shape());
+                summary.largest.push((tensor.byte_len(), described));
+                continue;
             }
-            _ => Dim::ONE,
-        },
-        Op::Conv => graph.ty(node.operands[1]).shape[1..].iter().cloned().product(),
-        _ => return Dim::ZERO,
-    };
-    &(&out * &summed) * &Dim::from(2i64)
+            let work = work(graph, node);
+            summary.total = summary.total.plus(&work);
+            let result = node.results().next().map(|v| graph.ty(v).to_string()).unwrap_or_default();
+            let origin = node.origin.as_deref().unwrap_or_default().to_owned();
+            summary.nodes.push(NodeLine { op: node.op.name(), origin, result, work });
+        }
+        summary.largest.sort_by(|a, b| b.cmp(a));
+        summary.largest.truncate(LARGEST);
+        summary
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let number = |dim: &Dim| dim.as_const().map_or_else(|| json!(dim.to_string()), |c| json!(c));
+        let node = |n: &NodeLine| {
+            json!({
+                "op": n.op, "from": n.origin, "type": n.result,
+                "operations": number(&n.work.operations), "bytes": number(&n.work.bytes),
+            })
+        };
+        let constant = |(bytes, name): &(usize, String)| json!({ "bytes": bytes, "tensor": name });
+        json!({
+            "inputs": self.inputs, "outputs": self.outputs, "symbols": self.symbols,
+            "ops": self.histogram, "parameters": self.parameters, "parameter_bytes": self.parameter_bytes,
+            "operations": number(&self.total.operations), "bytes": number(&self.total.bytes),
+            "largest": self.largest.iter().map(constant).collect::<Vec<_>>(),
+            "nodes": self.nodes.iter().map(node).collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self, nodes: bool) -> String {
+        let mut text = String::new();
+        let mut section = |title: &str, lines: &[String]| {
+            if !lines.is_empty() {
+                text.push_str(&format!("{title}\n"));
+                lines.iter().for_each(|l| text.push_str(&format!("  {l}\n")));
+            }
+        };
+        section("inputs", &self.inputs);
+        section("outputs", &self.outputs);
+        section("symbols", &self.symbols);
+        let ops: Vec<String> = self.histogram.iter().map(|(op, count)| format!("{count:>6} {op}")).collect();
+        let count: usize = self.histogram.values().sum();
+        section(&format!("{count} nodes"), &ops);
+        section("parameters", &[format!("{} in {} bytes", self.parameters, self.parameter_bytes)]);
+        let total = [
+            format!("{} operations", self.total.operations),
+            format!("{} bytes read and written by nodes", self.total.bytes),
+        ];
+        section("work", &total);
+        let largest: Vec<String> = self.largest.iter().map(|(b, n)| format!("{b:>12} bytes  {n}")).collect();
+        section("largest constants", &largest);
+        if nodes {
+            let line = |n: &NodeLine| {
+                format!(
+                    "{:>14} operations {:>12} bytes  {} {} {}",
+                    n.work.operations.to_string(),
+                    n.work.bytes.to_string(),
+                    n.op,
+                    n.result,
+                    n.origin
+                )
+            };
+            section("nodes", &self.nodes.iter().map(line).collect::<Vec<_>>());
+        }
+        text
+    }
 }
 
 fn dot(graph: &Graph) -> String {

@@ -6,6 +6,7 @@
 mod bench;
 mod bisect;
 mod compile;
+mod explain;
 mod failure;
 mod gpu;
 mod import;
@@ -20,6 +21,7 @@ mod run;
 pub mod source;
 mod targets;
 mod verify;
+mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compile(compile::Args),
+    Explain(explain::Args),
     Run(run::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
@@ -95,6 +98,7 @@ pub fn main(registry: Registry) -> ExitCode {
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Compile(args) => compile::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Run(args) => run::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),

@@ -9,15 +9,16 @@ use tcc_ir::import::json::from_json;
 use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
+use tcc_lowering::pipeline::Strictness;
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
 use super::gpu;
 use super::source::{Format, Source};
 use super::{Context, Failure};
-use crate::codegen::ptx::{GpuTarget, UnknownTarget};
-use crate::codegen::{BACKENDS, Backend};
+use crate::codegen::ptx::GpuTarget;
+use crate::codegen::{BACKENDS, Backend, CpuTarget, NamedTarget};
 use crate::compile::gpu::GpuModel;
-use crate::compile::{Compiled, Compiler};
+use crate::compile::{Compiled, Compiler, named};
 
 /// How a model is compiled and run.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,12 +47,28 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// What to make it for: native, or GPUs such as sm_80, several with commas.
-    #[arg(long, value_name = "TARGET", default_value = "native")]
-    target: String,
+    /// The processor or GPU to make it for, or several for as many results; `tcc targets` lists them.
+    #[arg(long, value_name = "TARGET", default_value = "native", value_delimiter = ',')]
+    target: Vec<String>,
     /// The value of a symbolic extent; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     bind: Vec<String>,
+    /// What rewrites of the graph may do to numbers.
+    #[arg(long, value_enum, default_value = "default")]
+    numerics: Numerics,
+    /// A file with rewrite rules beyond those that are built in.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Numerics {
+    /// Nothing: bit for bit.
+    Strict,
+    /// Reorder sums and products.
+    Default,
+    /// Approximate within stated bounds.
+    Fast,
 }
 
 impl CompileArgs {
@@ -75,25 +92,74 @@ impl CompileArgs {
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
-    /// The GPUs to make it for; none for this machine.
-    pub(super) fn gpus(&self) -> Result<Vec<GpuTarget>, Failure> {
-        if self.target == "native" {
-            return Ok(Vec::new());
-        }
-        let one = |word: &str| {
-            word.parse().map_err(|e: UnknownTarget| {
-                Failure::Usage(format!("--target: {e}, or native; `tcc targets` lists what there is"))
+    /// What `--target` names, in order.
+    fn targets(&self) -> Result<Vec<Wanted>, Failure> {
+        let one = |name: &String| {
+            let cpu = named(name).map(|target| Wanted::Cpu(name.clone(), target));
+            cpu.or_else(|| name.parse().ok().map(Wanted::Gpu)).ok_or_else(|| {
+                let cpus = NamedTarget::all().map(|t| t.name.to_owned());
+                let known: Vec<String> = cpus.chain(GpuTarget::all().iter().map(|t| t.to_string())).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("--target: expected native or one of {known}, got {name:?}"))
             })
         };
-        self.target.split(',').map(one).collect()
+        self.target.iter().map(one).collect()
     }
 
-    pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
-        self.gpus()?;
-        let bindings = self.bindings()?;
-        let compiler = Compiler::new().backend(self.backend()?);
-        Ok(bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
+    /// The GPUs among the targets.
+    pub(super) fn gpus(&self) -> Result<Vec<GpuTarget>, Failure> {
+        let gpu = |target| match target {
+            Wanted::Gpu(gpu) => Some(gpu),
+            Wanted::Cpu(..) => None,
+        };
+        Ok(self.targets()?.into_iter().filter_map(gpu).collect())
     }
+
+    pub(super) fn strictness(&self) -> Strictness {
+        match self.numerics {
+            Numerics::Strict => Strictness::Strict,
+            Numerics::Default => Strictness::Default,
+            Numerics::Fast => Strictness::Fast,
+        }
+    }
+
+    /// The file with more rules.
+    pub(super) fn rules(&self) -> Option<&str> {
+        self.rules.as_deref()
+    }
+
+    /// The one compiler for a processor that is asked for.
+    pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
+        let mut all = self.compilers()?;
+        match (all.pop(), all.is_empty(), self.gpus()?.is_empty()) {
+            (Some((_, compiler)), true, true) => Ok(compiler),
+            (None, ..) => Err(Failure::Usage("--target: expected a processor, got GPUs".to_owned())),
+            _ => Err(Failure::Usage("--target: expected one target, got several".to_owned())),
+        }
+    }
+
+    /// A compiler with all options but the target.
+    pub(super) fn any_target(&self) -> Result<Compiler, Failure> {
+        let compiler = Compiler::new().backend(self.backend()?).strictness(self.strictness());
+        let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
+        Ok(self.bindings()?.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
+    }
+
+    /// A compiler for each processor that is named.
+    pub(super) fn compilers(&self) -> Result<Vec<(String, Compiler)>, Failure> {
+        let compiler = self.any_target()?;
+        let cpu = |target| match target {
+            Wanted::Cpu(name, cpu) => Some((name, compiler.clone().target(cpu))),
+            Wanted::Gpu(_) => None,
+        };
+        Ok(self.targets()?.into_iter().filter_map(cpu).collect())
+    }
+}
+
+/// What one word of `--target` means.
+enum Wanted {
+    Cpu(String, CpuTarget),
+    Gpu(GpuTarget),
 }
 
 /// A model in one of the forms it can be given in.

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let graph = if bindings.is_empty() {
             graph
         } else {
-            args.run.compile.compiler()?.specialise(&graph).map_err(|e| fail(&e))?
+            args.run.compile.any_target()?.specialise(&graph).map_err(|e| fail(&e))?
         };
         let inputs = args.run.tensors(&graph_inputs(&graph), context)?;
         let (prepared, start) = (start.elapsed(), Instant::now());

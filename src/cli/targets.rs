@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Context, Failure};
+use crate::codegen::NamedTarget;
 use crate::codegen::ptx::GpuTarget;
 use crate::compile::native;
 
@@ -23,11 +24,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let report = json!({ "gpus": gpus, "native": {
             "arch": target.arch, "features": target.features, "f32_tile": target.f32_tile,
             "ceilings": ceilings.map(|c| format!("{c:?}")),
-        } });
+        }, "targets": NamedTarget::all().map(|t| json!({
+            "name": t.name, "arch": t.arch, "features": t.features,
+        })).collect::<Vec<_>>() });
         context.output.print(&format!("{report}\n"));
         return Ok(());
     }
     context.output.print(&format!("native: {} with {}\n", target.arch, target.features.join(", ")));
+    for named in NamedTarget::all() {
+        let features = named.features.join(", ");
+        context.output.print(&format!("{}: {} with {features}. {}\n", named.name, named.arch, named.doc));
+    }
     for target in GpuTarget::all() {
         let (major, minor) = target.version;
         context.output.print(&format!("{target}: PTX {major}.{minor}\n"));

@@ -3,6 +3,7 @@
 pub mod gpu;
 mod host;
 mod plan;
+mod session;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -17,15 +18,18 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
-use tcc_lowering::schedule::schedule;
+use tcc_lowering::pass::RunError as PassRunError;
+use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
+use tcc_lowering::schedule::plan as plan_schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
-    Executable, Expr, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
+    Executable, Expr, Means, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
 };
 use tcc_runtime::threads::Parallel;
 
+pub use self::session::Session;
 use self::target::Schedulable;
-pub use self::target::native;
+pub use self::target::{named, native};
 
 /// Why a graph could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,9 @@ pub enum CompileError {
         /// The most it can be.
         hi: i64,
     },
+    /// A graph pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassRunError),
     /// The backend failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -62,6 +69,9 @@ pub enum CompileError {
     /// The code could not be loaded.
     #[error(transparent)]
     Load(#[from] RunError),
+    /// The code is for another processor.
+    #[error("expected code for {0}")]
+    Foreign(String),
 }
 
 /// Why an artifact could not be opened.
@@ -84,11 +94,17 @@ pub struct Compiler {
     backend: &'static dyn Backend,
     target: CpuTarget,
     bindings: Vec<(Symbol, i64)>,
+    options: GraphOptions,
 }
 
 impl Default for Compiler {
     fn default() -> Self {
-        Compiler { backend: BACKENDS[0], target: native(), bindings: Vec::new() }
+        Compiler {
+            backend: BACKENDS[0],
+            target: native(),
+            bindings: Vec::new(),
+            options: GraphOptions::default(),
+        }
     }
 }
 
@@ -116,6 +132,18 @@ impl Compiler {
         self
     }
 
+    /// Says what rewrites of the graph may do to numbers.
+    pub fn strictness(mut self, strictness: Strictness) -> Compiler {
+        self.options.strictness = strictness;
+        self
+    }
+
+    /// Rewrites with the rules of a file, too.
+    pub fn rules(mut self, path: &str) -> Compiler {
+        self.options.rules = Some(path.to_owned());
+        self
+    }
+
     /// The graph with the bound symbols replaced.
     pub fn specialise(&self, graph: &Graph) -> Result<Graph, CompileError> {
         for (symbol, _) in &self.bindings {
@@ -140,7 +168,7 @@ impl Compiler {
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let machine = self.target.schedule();
-        let graph = tcc_lowering::pipeline::optimise(&graph, &machine);
+        let graph = optimise(&graph, &machine, &self.options)?;
         if stage == Stage::Graph {
             return Ok(graph.to_string());
         }
@@ -149,7 +177,7 @@ impl Compiler {
             let Work::Nest(nest) = stage_of_model.work else { continue };
             let one = match stage {
                 Stage::Nest => nest.to_string(),
-                Stage::Schedule => schedule(&nest, &machine).to_string(),
+                Stage::Schedule => plan_schedule(&nest, &machine).1.to_string(),
                 _ => plan::program(&nest, &self.target).to_string(),
             };
             text.push_str(&one);
@@ -157,20 +185,63 @@ impl Compiler {
         Ok(text)
     }
 
-    /// Compiles a graph.
+    /// Compiles a graph and loads the code.
     pub fn compile(&self, graph: &Graph) -> Result<Compiled, CompileError> {
+        self.translate(graph)?.load()
+    }
+
+    /// Compiles a graph, for whatever processor.
+    pub fn translate(&self, graph: &Graph) -> Result<Translated, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = tcc_lowering::pipeline::optimise(&graph, &self.target.schedule());
+        let graph = optimise(&graph, &self.target.schedule(), &self.options)?;
         let parts = plan::plan(&graph, self.backend, &self.target)?;
-        let executable = Executable::new(parts.model)?;
-        let (arch, features) = (self.target.arch.to_owned(), self.target.features.clone());
+        let target = self.target.clone();
+        Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target })
+    }
+}
+
+/// A compiled model whose code has not been loaded: to be written, or to be run.
+pub struct Translated {
+    model: Model,
+    host: Vec<host::HostWork>,
+    report: Report,
+    target: CpuTarget,
+}
+
+impl Translated {
+    /// Loads the code, which must be for this processor.
+    pub fn load(self) -> Result<Compiled, CompileError> {
+        if let Some(reason) = target::foreign(&self.target) {
+            return Err(CompileError::Foreign(reason));
+        }
         Ok(Compiled {
-            executable: Arc::new(executable),
-            host: Arc::new(parts.host),
-            report: parts.report,
-            arch,
-            features,
+            executable: Arc::new(Executable::new(self.model)?),
+            host: Arc::new(self.host),
+            report: self.report,
+            arch: self.target.arch.to_owned(),
+            features: self.target.features,
         })
+    }
+
+    /// Writes the model as an artifact, which [`Compiled::open`] and the runtime read.
+    pub fn write(&self, out: &mut impl std::io::Write) -> Result<(), ArtifactError> {
+        let artifact = Artifact {
+            model: self.model.clone(),
+            arch: self.target.arch.to_owned(),
+            features: self.target.features.clone(),
+            host: self.host.iter().map(ToString::to_string).collect(),
+        };
+        artifact.write(out)
+    }
+
+    /// The model as data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What became of the graph.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 }
 
@@ -191,7 +262,7 @@ pub enum Stage {
     Graph,
     /// The loop nests as they are lowered.
     Nest,
-    /// The loop nests under their schedules.
+    /// The schedules of the loop nests, as lists of steps.
     Schedule,
     /// The programs that backends get.
     Program,
@@ -275,6 +346,11 @@ impl Compiled {
         dim_of(expr, &self.model().symbols)
     }
 
+    /// A series of runs that share their memory.
+    pub fn session(&self) -> Session {
+        Session::new(self)
+    }
+
     /// Runs the model for its time alone; outputs are dropped as the runtime made them.
     pub fn measure(
         &self,
@@ -324,7 +400,7 @@ impl Compiled {
             let work = self.host.get(index as usize).ok_or("no such op")?;
             host::carry_out(work, inputs, symbols, &self.model().symbols)
         };
-        self.executable.run(&views, threads, &host, profile)
+        self.executable.run(&views, &Means { threads, host: &host, cancel: None, profile })
     }
 }
 

@@ -1,16 +1,39 @@
-//! The processor this runs on, as the backends and the schedules want it described.
+//! Processors, as the backends and the schedules want them described.
 
-use tcc_codegen::CpuTarget;
-use tcc_lowering::schedule::Machine;
-use tcc_runtime::cpu::recommended_isa;
+use tcc_codegen::{CpuTarget, NamedTarget};
+use tcc_lowering::schedule::{Facts, Machine};
+use tcc_runtime::cpu::{Isa, recommended_isa};
 use tcc_runtime::kernels::{KernelKind, tile};
 
 /// The processor this runs on.
 pub fn native() -> CpuTarget {
-    let isa = recommended_isa();
+    describe(HERE, recommended_isa())
+}
+
+/// A processor by name: `native` or one of the targets that `tcc-codegen` has files for.
+pub fn named(name: &str) -> Option<CpuTarget> {
+    if name == "native" {
+        return Some(native());
+    }
+    let target = NamedTarget::all().find(|t| t.name == name)?;
+    Some(describe(target.arch, target.features.join("+").parse().ok()?))
+}
+
+/// Why code for a target cannot run here, if it cannot.
+pub(super) fn foreign(target: &CpuTarget) -> Option<String> {
+    let isa = Isa::detect();
+    let fits = target.arch == HERE
+        && target.features.join("+").parse::<Isa>().is_ok_and(|features| isa.contains(features));
+    let made_for = target.features.join("+");
+    (!fits).then(|| format!("{HERE} with {isa}, got code for {} with {made_for}", target.arch))
+}
+
+const HERE: &str = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
+
+fn describe(arch: &'static str, isa: Isa) -> CpuTarget {
     let f32_tile = tile(isa, KernelKind::F32);
     CpuTarget {
-        arch: if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" },
+        arch,
         features: isa.to_string().split('+').map(str::to_owned).collect(),
         f32_tile: f32_tile.symbol.to_owned(),
         tile_rows: f32_tile.mr as i64,
@@ -26,6 +49,21 @@ pub(super) trait Schedulable {
 
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
-        Machine { vector_bytes: 64, tile_rows: self.tile_rows, tile_columns: self.tile_columns }
+        let (tile_rows, tile_columns) = (self.tile_rows, self.tile_columns);
+        Machine { vector_bytes: 64, tile_rows, tile_columns, facts: Facts::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_target_is_understood() {
+        for target in NamedTarget::all() {
+            let described = named(target.name).unwrap();
+            assert_eq!(described.features, target.features, "{}", target.name);
+        }
+        assert_eq!(named("sparc"), None);
     }
 }

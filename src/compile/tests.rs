@@ -34,13 +34,18 @@ fn agrees(text: &str, symbols: &[(&str, i64)]) {
         .collect();
     let expected = evaluate(&graph, &inputs).unwrap();
     check_nests(&graph, &bindings);
-    check_nests(&tcc_lowering::pipeline::optimise(&graph, &native().schedule()), &bindings);
-    let compiled = Compiler::new().compile(&graph).unwrap();
+    check_nests(
+        &tcc_lowering::pipeline::optimise(&graph, &native().schedule(), &Default::default()).unwrap(),
+        &bindings,
+    );
     let pool = Pool::new(&PoolConfig::with_threads(3)).unwrap();
-    for threads in [&Inline as &dyn Parallel, &pool] {
-        let run = compiled.run(&inputs, threads).unwrap();
-        for (got, want) in run.outputs.iter().zip(&expected) {
-            close(got, want, text);
+    for backend in BACKENDS {
+        let compiled = Compiler::new().backend(*backend).compile(&graph).unwrap();
+        for threads in [&Inline as &dyn Parallel, &pool] {
+            let run = compiled.run(&inputs, threads).unwrap();
+            for (got, want) in run.outputs.iter().zip(&expected) {
+                close(got, want, &format!("{} of {text}", backend.name()));
+            }
         }
     }
 }

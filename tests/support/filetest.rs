@@ -7,17 +7,23 @@
 //! - `// check: text` finds the next line of the output that contains the text; `// next:` wants it in the
 //!   line after, `// same:` in the same line, `// not:` in no line at all;
 //! - `// exact` wants the comment lines behind it to be the whole output; `TCC_BLESS=1` rewrites them;
-//! - `// run: @name(inputs) == outputs` interprets, `~=` compares with the tolerance of the element type, and
+//! - `// run: @name(inputs) == outputs` interprets, and runs the machine code of every backend for a graph; `~=`
+//!   compares with the tolerance of the element type, and
 //!   `// run: @name(inputs) error: text` wants the interpreter to refuse;
 //! - `// error: (C1) text` at the end of a line wants an error there, of that code, that contains the text.
 
 use std::path::Path;
 
+use tcc::codegen::BACKENDS;
+use tcc::compile::Compiler;
 use tcc::ir::diag::{Diags, locate};
 use tcc::ir::dtype::DType;
+use tcc::ir::graph::Graph;
 use tcc::ir::numerics::Numerics;
+use tcc::ir::tensor::Tensor;
 use tcc::ir::text::Cursor;
 use tcc::lowering::pass::{CheckOptions, Ir, Pipeline, Registry, RunOptions, compare, run as run_pipeline};
+use tcc::runtime::threads::Inline;
 
 use super::literal;
 
@@ -230,9 +236,26 @@ fn run_line(line: &str, ir: &Ir) -> Result<(), String> {
                 compare(actual, expected, numerics)
                     .map_err(|e| at(format!("{e}\n got {}", actual.literal())))?;
             }
+            if let Ir::Graph(graph) = ir {
+                on_backends(graph, &inputs, &expected).map_err(at)?;
+            }
             Ok(())
         }
     }
+}
+
+/// The machine code of every backend, within the tolerance of the element type: its sums have another order.
+fn on_backends(graph: &Graph, inputs: &[Tensor], expected: &[Tensor]) -> Result<(), String> {
+    for backend in BACKENDS {
+        let on = |e: String| format!("on {}: {e}", backend.name());
+        let compiled = Compiler::new().backend(*backend).compile(graph).map_err(|e| on(e.to_string()))?;
+        let run = compiled.run(inputs, &Inline).map_err(|e| on(e.to_string()))?;
+        for (actual, expected) in run.outputs.iter().zip(expected) {
+            compare(actual, expected, Numerics::Reassociates)
+                .map_err(|e| on(format!("{e}\n got {}", actual.literal())))?;
+        }
+    }
+    Ok(())
 }
 
 fn dtypes(ir: &Ir) -> (Vec<DType>, Vec<DType>) {

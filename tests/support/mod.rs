@@ -3,6 +3,7 @@
 pub(crate) mod filetest;
 pub(crate) mod generate;
 pub(crate) mod literal;
+pub(crate) mod nests;
 
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_frontend::Variable;
 use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::mem::Reg;
 use tcc_ir::scalar::{ScalarOp, Signature};
@@ -18,12 +19,15 @@ impl Emit<'_> {
         let packed = form.packed && args.iter().all(|a| self.regs[a.0 as usize].0.packed);
         let narrow = matches!(operand, DType::F16 | DType::BF16) && op.def().signature == Signature::Same;
         if packed && !narrow && has_vector_form(op, operand) {
-            for (i, target) in targets.into_iter().enumerate() {
+            for (i, target) in targets.iter().copied().enumerate() {
                 let parts: Vec<Value> =
                     args.iter().map(|a| self.builder.use_var(self.regs[a.0 as usize].1[i])).collect();
                 let value = self.vector(op, operand, &parts);
                 self.builder.def_var(target, value);
             }
+            return Ok(());
+        }
+        if packed && self.shift_by_number(op, operand, args, &targets) {
             return Ok(());
         }
         let lanes = self.program.ty(reg).lanes;
@@ -199,6 +203,29 @@ impl Emit<'_> {
         self.builder.ins().select(unsafe_divisor, zero, value)
     }
 
+    /// A shift of all lanes by one number below the width, which vectors have an instruction for.
+    fn shift_by_number(&mut self, op: ScalarOp, dtype: DType, args: &[Reg], targets: &[Variable]) -> bool {
+        let Some(Scalar::Int(count @ 0..32)) = args.get(1).and_then(|c| self.constants.get(c)).copied()
+        else {
+            return false;
+        };
+        if !matches!(op, ScalarOp::Shl | ScalarOp::Shr) || dtype.bits() != 32 {
+            return false;
+        }
+        let count = count as i64;
+        for (i, target) in targets.iter().enumerate() {
+            let x = self.builder.use_var(self.regs[args[0].0 as usize].1[i]);
+            let count = self.builder.ins().iconst(types::I32, count);
+            let value = match (op, dtype.is_signed()) {
+                (ScalarOp::Shl, _) => self.builder.ins().ishl(x, count),
+                (_, true) => self.builder.ins().sshr(x, count),
+                (_, false) => self.builder.ins().ushr(x, count),
+            };
+            self.builder.def_var(*target, value);
+        }
+        true
+    }
+
     /// Shifts by the width or more give what shifting one by one would.
     fn shift(&mut self, op: ScalarOp, dtype: DType, x: Value, y: Value) -> Value {
         let ty = scalar_type(dtype);
@@ -304,7 +331,7 @@ impl Emit<'_> {
                 let adjust = self.builder.ins().band(opposite, inexact);
                 Ok(self.builder.ins().select(adjust, moved, rest))
             }
-            op => match c_name(op) {
+            op => match crate::c_name(op) {
                 Some(name) => self.libm(name, ty, args),
                 None => Err(self.unsupported(format!("expected an operation on {dtype}, got {}", op.name()))),
             },
@@ -475,34 +502,4 @@ fn has_vector_form(op: ScalarOp, dtype: DType) -> bool {
             Neg | Abs | Add | Sub | Mul | Min | Max | And | Or | Xor | Not | Eq | Ne | Lt | Le | Gt | Ge
         ),
     }
-}
-
-/// The C library's name of an operation on doubles.
-fn c_name(op: ScalarOp) -> Option<&'static str> {
-    use ScalarOp::*;
-    Some(match op {
-        Exp => "exp",
-        Exp2 => "exp2",
-        Expm1 => "expm1",
-        Log => "log",
-        Log2 => "log2",
-        Log1p => "log1p",
-        Sin => "sin",
-        Cos => "cos",
-        Tan => "tan",
-        Asin => "asin",
-        Acos => "acos",
-        Atan => "atan",
-        Sinh => "sinh",
-        Cosh => "cosh",
-        Tanh => "tanh",
-        Asinh => "asinh",
-        Acosh => "acosh",
-        Atanh => "atanh",
-        Erf => "erf",
-        Rem => "fmod",
-        Pow => "pow",
-        Atan2 => "atan2",
-        _ => return None,
-    })
 }

@@ -7,7 +7,7 @@ use cranelift_module::{Linkage, Module};
 use cranelift_object::ObjectModule;
 use rustc_hash::FxHashMap;
 use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
-use tcc_ir::dtype::DType;
+use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::mem::{Cond, Inst, LoopKind, Panel, Program, Reg, Rhs, Tile};
 
 use super::lanes::Form;
@@ -38,6 +38,7 @@ pub(super) fn emit(
         calls: FxHashMap::default(),
         tiles: (begin, end),
         scratch: (scratch, Dim::ZERO),
+        constants: constants(program),
     };
     for (i, symbol) in program.symbols().into_iter().enumerate() {
         let value = emit.builder.ins().load(types::I64, MemFlagsData::trusted(), symbols, 8 * i as i32);
@@ -74,6 +75,34 @@ pub(super) struct Emit<'a> {
     tiles: (Value, Value),
     /// The memory for buffers of the program's own, and how much of it is taken.
     scratch: (Value, Dim),
+    /// The registers that hold one number wherever they are read.
+    pub(super) constants: FxHashMap<Reg, Scalar>,
+}
+
+/// The registers that are assigned once, a number.
+fn constants(program: &Program) -> FxHashMap<Reg, Scalar> {
+    fn note(body: &[Inst], found: &mut FxHashMap<Reg, Option<Scalar>>) {
+        for inst in body {
+            match inst {
+                Inst::Set { reg, value } => {
+                    let number = match value {
+                        Rhs::Const(scalar) if !found.contains_key(reg) => Some(*scalar),
+                        _ => None,
+                    };
+                    found.insert(*reg, number);
+                }
+                Inst::For { body, .. } => note(body, found),
+                Inst::If { then, otherwise, .. } => {
+                    note(then, found);
+                    note(otherwise, found);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut found = FxHashMap::default();
+    note(&program.body, &mut found);
+    found.into_iter().filter_map(|(reg, number)| Some((reg, number?))).collect()
 }
 
 impl Emit<'_> {

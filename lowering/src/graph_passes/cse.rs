@@ -79,7 +79,8 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     Ok(Outcome::of(changed, rewriter.finish()))
 }
 
-fn same_attr(a: &Attr, b: &Attr) -> bool {
+/// Equality of attributes, of floats by their bits.
+pub(crate) fn same_attr(a: &Attr, b: &Attr) -> bool {
     match (a, b) {
         (Attr::Float(a), Attr::Float(b)) => a.to_bits() == b.to_bits(),
         _ => a == b,
@@ -90,22 +91,25 @@ fn hash(node: &Node, operands: &[Value]) -> u64 {
     let mut state = FxHasher::default();
     node.op.hash(&mut state);
     operands.hash(&mut state);
-    for attr in &node.attrs {
-        match attr {
-            Attr::Bool(v) => v.hash(&mut state),
-            Attr::Int(v) => v.hash(&mut state),
-            Attr::Float(v) => v.to_bits().hash(&mut state),
-            Attr::Text(v) => v.hash(&mut state),
-            Attr::Ints(v) => v.hash(&mut state),
-            Attr::Dim(v) => v.hash(&mut state),
-            Attr::Dims(v) => v.hash(&mut state),
-            Attr::DType(v) => v.hash(&mut state),
-            Attr::Types(v) => v.hash(&mut state),
-            Attr::Tensor(v) => hash_samples(v, &mut state),
-        }
-    }
+    node.attrs.iter().for_each(|attr| hash_attr(attr, &mut state));
     node.regions.iter().for_each(|r| r.node_count().hash(&mut state));
     state.finish()
+}
+
+/// A hash that agrees with [`same_attr`].
+pub(crate) fn hash_attr(attr: &Attr, state: &mut FxHasher) {
+    match attr {
+        Attr::Bool(v) => v.hash(state),
+        Attr::Int(v) => v.hash(state),
+        Attr::Float(v) => v.to_bits().hash(state),
+        Attr::Text(v) => v.hash(state),
+        Attr::Ints(v) => v.hash(state),
+        Attr::Dim(v) => v.hash(state),
+        Attr::Dims(v) => v.hash(state),
+        Attr::DType(v) => v.hash(state),
+        Attr::Types(v) => v.hash(state),
+        Attr::Tensor(v) => hash_samples(v, state),
+    }
 }
 
 fn hash_samples(tensor: &Tensor, state: &mut FxHasher) {

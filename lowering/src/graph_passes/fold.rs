@@ -62,7 +62,7 @@ pub const PASS: PassDef = PassDef {
 };
 
 /// Results that are larger than all operands together are folded up to this many bytes.
-const MAX_GROWN: u64 = 1024;
+const MAX_GROWN: u64 = 16384;
 
 /// Contractions cost more than their sizes: the product of the sizes of operands is bounded by this.
 const MAX_WORK: u64 = 1 << 24;
@@ -135,7 +135,7 @@ fn computed(
 }
 
 /// The text of a constant has one NaN only, so no other may be made.
-fn with_plain_nans(tensor: Tensor) -> Option<Tensor> {
+pub(crate) fn with_plain_nans(tensor: Tensor) -> Option<Tensor> {
     if !tensor.dtype().is_float() || !tensor.iter_scalars().any(Scalar::is_nan) {
         return Some(tensor);
     }

@@ -16,6 +16,7 @@ pub static PASSES: &[&PassDef] = &[
     &canonicalise::PASS,
     &cse::PASS,
     &dce::PASS,
+    &crate::eqsat::PASS,
     &fold::PASS,
     &inline_kernels::PASS,
     &simplify_shapes::PASS,

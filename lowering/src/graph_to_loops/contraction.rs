@@ -35,7 +35,7 @@ impl Emit<'_> {
         let left =
             place(lhs_shape.rank(), &lhs_batch, &lhs_contract, free[batches..batches + lhs_free].iter());
         let right = place(rhs_shape.rank(), &rhs_batch, &rhs_contract, free[batches + lhs_free..].iter());
-        self.sum_of_products(heavy, [(lhs, left), (rhs, right)], &outer, &inner, Vec::new())
+        self.sum_of_products(heavy, &free, [(lhs, left), (rhs, right)], &outer, &inner, Vec::new())
     }
 
     pub(super) fn conv(&mut self, heavy: Value, node: &Node) -> Vec<Stmt> {
@@ -44,12 +44,28 @@ impl Emit<'_> {
         let [strides, lo, hi, dilation, base] =
             ["strides", "lo", "hi", "dilation", "base"].map(|n| ints(node, n));
         let groups = Dim::from(int(node, "groups"));
-        let outer = self.loop_vars(&self.shape(heavy).clone());
+        let shape = self.shape(heavy).clone();
+        // Groups are a loop of their own, so that what belongs to one can be told from its variable.
+        let per_group = w_shape[0].floor_div(&groups);
+        let [batch, group, inside] = [&shape[0], &groups, &per_group].map(|d| (self.loop_var(d), d.clone()));
+        let pixels = self.loop_vars(&shape[2..]);
         let inner = self.loop_vars(&w_shape[1..]);
-        let (at, summed) = (indices(&outer), indices(&inner));
+        let summed = indices(&inner);
+        let (one_group, depthwise) = (groups.is(1), per_group.is(1) && !groups.is(1));
+        let index =
+            |(var, _): &(Symbol, Dim), fixed: bool| if fixed { Dim::ZERO } else { Dim::sym(var.clone()) };
+        let (of_group, of_inside) = (index(&group, one_group), index(&inside, depthwise));
+        let output = &(&of_group * &per_group) + &of_inside;
+        let at: Vec<Dim> = [index(&batch, false), output].into_iter().chain(indices(&pixels)).collect();
+        let channels = match (one_group, depthwise) {
+            (true, _) => vec![inside],
+            (_, true) => vec![group],
+            _ => vec![group, inside],
+        };
+        let outer: Vec<(Symbol, Dim)> = [batch].into_iter().chain(channels).chain(pixels).collect();
+        let outer = self.in_order_of_root(heavy, &at, &outer);
 
-        let group = at[1].floor_div(&w_shape[0].floor_div(&groups));
-        let channel = if groups.is(1) { summed[0].clone() } else { &(&group * &w_shape[1]) + &summed[0] };
+        let channel = &(&of_group * &w_shape[1]) + &summed[0];
         let mut from = vec![at[0].clone(), self.ranges.simplify(&channel)];
         let mut conds = Vec::new();
         for i in 0..strides.len() {
@@ -66,12 +82,13 @@ impl Emit<'_> {
             from.push(index);
         }
         let weight: Vec<Dim> = std::iter::once(at[1].clone()).chain(summed).collect();
-        self.sum_of_products(heavy, [(x, from), (w, weight)], &outer, &inner, conds)
+        self.sum_of_products(heavy, &at, [(x, from), (w, weight)], &outer, &inner, conds)
     }
 
     fn sum_of_products(
         &mut self,
         heavy: Value,
+        at: &[Dim],
         factors: [(Value, Vec<Dim>); 2],
         outer: &[(Symbol, Dim)],
         inner: &[(Symbol, Dim)],
@@ -95,7 +112,7 @@ impl Emit<'_> {
         let body = if conds.is_empty() { step.stmts } else { vec![Stmt::If { conds, body: step.stmts }] };
         block.stmts.extend(nested(inner, LoopKind::Serial, body));
         let result = self.name(Expr::Load(acc).cast(kept, dtype), &mut block);
-        self.finish(heavy, &indices(outer), result, &mut block);
+        self.finish(heavy, at, result, &mut block);
         nested(outer, LoopKind::Parallel, block.stmts)
     }
 }

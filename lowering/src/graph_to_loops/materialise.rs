@@ -149,6 +149,23 @@ impl Decider<'_> {
         }
     }
 
+    /// Puts what a value is a rearrangement of in memory, in the order in which it is computed.
+    fn put_source_in_memory(&mut self, value: Value) {
+        let rearranged = |v: Value| {
+            let node = self.graph.def_node(v).filter(|_| !self.memory[v.index()])?;
+            matches!(node.op, Op::Transpose | Op::Reshape).then(|| node.operands[0])
+        };
+        let views: Vec<Value> = std::iter::successors(Some(value), |v| rearranged(*v)).collect();
+        for (i, view) in views.iter().enumerate() {
+            if i + 1 == views.len() {
+                self.put_in_memory(*view);
+            } else {
+                self.anchors[view.index()] = None;
+                self.info[view.index()] = Info { view: true, ..Info::default() };
+            }
+        }
+    }
+
     fn visit(&mut self, node: &Node) {
         if is_host(node.op) {
             node.operands.iter().for_each(|v| self.put_in_memory(*v));
@@ -167,12 +184,16 @@ impl Decider<'_> {
                 op if rereads(op) => info.view,
                 // A reshape neither reorders nor drops elements, so an epilogue can go on behind it.
                 Op::Reshape => true,
+                // The loops of a convolution can be put in the order of any transposition of its result.
+                Op::Transpose => carried.is_none() || (carried == Some(*operand) && self.is_conv(*operand)),
                 Op::Broadcast => carried.is_none() && (info.cost < FUNCTION || !self.expands(*operand, node)),
                 Op::Pad | Op::Concat => carried.is_none() && !info.names,
                 // The second operand's elements become indices, read once for many elements.
                 _ => carried.is_none(),
             };
-            if !fits {
+            if !fits && rereads(node.op) {
+                self.put_source_in_memory(*operand);
+            } else if !fits {
                 self.put_in_memory(*operand);
             } else if carried.is_some() {
                 anchor = carried;
@@ -207,6 +228,10 @@ impl Decider<'_> {
 
     fn same_shape(&self, operand: Value, node: &Node) -> bool {
         self.graph.ty(operand).shape == self.graph.ty(node.result()).shape
+    }
+
+    fn is_conv(&self, value: Value) -> bool {
+        self.graph.def_node(value).is_some_and(|n| n.op == Op::Conv)
     }
 
     fn expands(&self, operand: Value, node: &Node) -> bool {

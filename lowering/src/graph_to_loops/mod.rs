@@ -5,6 +5,7 @@
 //! contractions) have a nest each ([`reduction`], [`contraction`], …), whose last step may carry on with the
 //! elementwise ops behind it. What has no loops, such as sorting, stays an op for the host.
 
+mod attention;
 mod contraction;
 mod element;
 mod materialise;
@@ -247,11 +248,42 @@ impl<'g> Emit<'g> {
     /// Stores the root's element, where the heavy value's element is `value` at `at`.
     fn finish(&mut self, heavy: Value, at: &[Dim], value: Expr, block: &mut Block) {
         self.heavy = Some((heavy, value));
-        // Between the two there may be reshapes, which keep the order of elements.
-        let (from, to) = (self.shape(heavy).clone(), self.shape(self.root).clone());
-        let at = if from == to { at.to_vec() } else { self.reshape(&from, &to, at) };
+        let at = self.place_of_root(heavy, at);
         let value = self.definition_or_heavy(&at, block);
         block.stmts.push(Stmt::store(Access::new(self.output.clone(), at), value));
+    }
+
+    /// Where the root's element is that carries on from an element of the heavy value.
+    ///
+    /// Between the two there may be reshapes, which keep the order of elements, and transposes.
+    fn place_of_root(&self, heavy: Value, at: &[Dim]) -> Vec<Dim> {
+        let mut way = Vec::new();
+        let mut value = self.root;
+        let carries =
+            |v: &Value| *v == heavy || (!self.plan.has_memory(*v) && self.plan.anchor(*v) == Some(heavy));
+        while value != heavy {
+            let Some(node) = self.graph.def_node(value) else { break };
+            let Some(from) = node.operands.iter().copied().find(carries) else { break };
+            way.push((node, from));
+            value = from;
+        }
+        let mut at = at.to_vec();
+        for (node, from) in way.into_iter().rev() {
+            at = match node.op {
+                Op::Transpose => axes(node, "perm").into_iter().map(|p| at[p].clone()).collect(),
+                Op::Reshape => self.reshape(self.shape(from), self.shape(node.result()), &at),
+                _ => at,
+            };
+        }
+        at
+    }
+
+    /// Loops in the order in which the root's elements lie.
+    fn in_order_of_root(&self, heavy: Value, at: &[Dim], loops: &[(Symbol, Dim)]) -> Vec<(Symbol, Dim)> {
+        let place = self.place_of_root(heavy, at);
+        let mut ordered = loops.to_vec();
+        ordered.sort_by_key(|(var, _)| place.iter().position(|d| d.mentions(var)));
+        ordered
     }
 
     fn definition_or_heavy(&mut self, at: &[Dim], block: &mut Block) -> Expr {

@@ -1,14 +1,14 @@
-//! Nests of ops that walk over a row several times: softmax, normalisations, attention.
+//! Nests of ops that walk over a row several times: softmax and normalisations.
 
 use tcc_ir::dim::{Dim, Symbol};
-use tcc_ir::dtype::{DType, Scalar};
+use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Node, Op, Value};
-use tcc_ir::loops::{Access, Buffer, Cond, Expr, LoopKind, Space, Stmt};
+use tcc_ir::loops::{Access, Buffer, Expr, LoopKind, Space, Stmt};
 use tcc_ir::scalar::ScalarOp;
 use tcc_ir::shape::{Shape, TensorType};
 
 use super::reduction::identity;
-use super::{Block, Emit, accumulate, accumulator_type, flag, float, indices, int, nested};
+use super::{Block, Emit, accumulate, accumulator_type, float, indices, int, nested};
 
 /// Loops over some axes around loops over the others; the indices of both together.
 struct Rows {
@@ -16,6 +16,13 @@ struct Rows {
     /// The axes walked over, in order.
     walked: Vec<usize>,
     shape: Shape,
+}
+
+impl Rows {
+    /// The element of a buffer of one row that belongs to an element of the tensor.
+    fn in_buffer(&self, name: &Symbol, at: &[Dim]) -> Access {
+        Access::new(name.clone(), self.walked.iter().map(|axis| at[*axis].clone()))
+    }
 }
 
 impl Emit<'_> {
@@ -59,9 +66,41 @@ impl Emit<'_> {
     }
 
     /// An element in the type that sums are kept in.
-    fn row_element(&mut self, x: Value, at: &[Dim], kept: DType, block: &mut Block) -> Expr {
+    pub(super) fn row_element(&mut self, x: Value, at: &[Dim], kept: DType, block: &mut Block) -> Expr {
         let dtype = self.dtype(x);
         self.element(x, at, block).cast(dtype, kept)
+    }
+
+    /// A buffer for one row.
+    fn row_buffer(&mut self, rows: &Rows, dtype: DType, block: &mut Block) -> Symbol {
+        let name = Symbol::new(&format!("row{}", self.scalars));
+        self.scalars += 1;
+        let shape: Shape = rows.walked.iter().map(|a| rows.shape[*a].clone()).collect();
+        let buffer = Buffer { name: name.clone(), ty: TensorType::new(dtype, shape) };
+        block.stmts.push(Stmt::Alloc { buffer, space: Space::Stack });
+        name
+    }
+
+    /// Where the elements of a row are read from again and again: from memory if they are there, else from a
+    /// buffer, so that each is computed once. `join` gives the indices of the tensor for those of the rows.
+    fn row_source(
+        &mut self,
+        rows: &Rows,
+        x: Value,
+        kept: DType,
+        join: &dyn Fn(&[Dim]) -> Vec<Dim>,
+        block: &mut Block,
+    ) -> Option<Symbol> {
+        if self.plan.has_memory(x) {
+            return None;
+        }
+        let name = self.row_buffer(rows, kept, block);
+        let computed = self.walk(rows, |e, at, b| {
+            let value = e.row_element(x, &join(at), kept, b);
+            b.stmts.push(Stmt::store(rows.in_buffer(&name, at), value));
+        });
+        block.stmts.extend(computed);
+        Some(name)
     }
 
     pub(super) fn softmax(&mut self, heavy: Value, node: &Node) -> Vec<Stmt> {
@@ -70,22 +109,42 @@ impl Emit<'_> {
         let kept = accumulator_type(dtype);
         let rows = self.rows(&self.shape(x).clone(), vec![int(node, "axis") as usize]);
         let mut block = Block::default();
-        let max = self.fold(&rows, ScalarOp::Max, kept, &mut block, |e, at, b| e.row_element(x, at, kept, b));
+        let source = self.row_source(&rows, x, kept, &|at| at.to_vec(), &mut block);
+        let element = |e: &mut Self, at: &[Dim], b: &mut Block| match &source {
+            Some(name) => Expr::Load(rows.in_buffer(name, at)),
+            None => e.row_element(x, at, kept, b),
+        };
+        let max = self.fold(&rows, ScalarOp::Max, kept, &mut block, |e, at, b| element(e, at, b));
         let shifted = |e: &mut Self, at: &[Dim], b: &mut Block| {
-            Expr::binary(ScalarOp::Sub, e.row_element(x, at, kept, b), max.clone())
+            Expr::binary(ScalarOp::Sub, element(e, at, b), max.clone())
         };
         let exp = |value: Expr| Expr::Op(ScalarOp::Exp, vec![value]);
-        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| exp(shifted(e, at, b)));
+        // The exponentials are needed twice, except where only their sum is.
+        let powers = match (node.op, &source) {
+            (Op::LogSoftmax, _) => None,
+            (_, Some(name)) => Some(name.clone()),
+            (_, None) => Some(self.row_buffer(&rows, kept, &mut block)),
+        };
+        if let Some(powers) = &powers {
+            let computed = self.walk(&rows, |e, at, b| {
+                let value = exp(shifted(e, at, b));
+                b.stmts.push(Stmt::store(rows.in_buffer(powers, at), value));
+            });
+            block.stmts.extend(computed);
+        }
+        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| match &powers {
+            Some(powers) => Expr::Load(rows.in_buffer(powers, at)),
+            None => exp(shifted(e, at, b)),
+        });
         let factor = match node.op {
             Op::LogSoftmax => Expr::Op(ScalarOp::Log, vec![sum]),
             _ => Expr::binary(ScalarOp::Div, Expr::number(kept, 1.0), sum),
         };
         let factor = self.name(factor, &mut block);
         let last = self.walk(&rows, |e, at, b| {
-            let value = shifted(e, at, b);
-            let value = match node.op {
-                Op::LogSoftmax => Expr::binary(ScalarOp::Sub, value, factor),
-                _ => Expr::binary(ScalarOp::Mul, exp(value), factor),
+            let value = match &powers {
+                Some(powers) => Expr::binary(ScalarOp::Mul, Expr::Load(rows.in_buffer(powers, at)), factor),
+                None => Expr::binary(ScalarOp::Sub, shifted(e, at, b), factor),
             };
             let value = e.name(value.cast(kept, dtype), b);
             e.finish(heavy, at, value, b);
@@ -168,12 +227,16 @@ impl Emit<'_> {
         let kept = accumulator_type(dtype);
         let centred = node.op != Op::RmsNorm;
         let mut block = Block::default();
-        let element = |e: &mut Self, at: &[Dim], b: &mut Block| e.row_element(x, &join(at), kept, b);
+        let source = self.row_source(rows, x, kept, join, &mut block);
+        let element = |e: &mut Self, at: &[Dim], b: &mut Block| match &source {
+            Some(name) => Expr::Load(rows.in_buffer(name, at)),
+            None => e.row_element(x, &join(at), kept, b),
+        };
         let (mean, factor) = self.moments(rows, &element, kept, centred, float(node, "eps"), &mut block);
         let last = self.walk(rows, |e, at, b| {
+            let value = element(e, at, b);
             let at = join(at);
             let place = factors(&at);
-            let value = e.row_element(x, &at, kept, b);
             let value = if centred { Expr::binary(ScalarOp::Sub, value, mean) } else { value };
             let value = Expr::binary(ScalarOp::Mul, value, factor);
             let scale = e.row_element(node.operands[1], &place, kept, b);
@@ -187,114 +250,5 @@ impl Emit<'_> {
         });
         block.stmts.extend(last);
         nested(&rows.outer, LoopKind::Parallel, block.stmts)
-    }
-
-    /// `softmax(q kᵀ · scale + mask) v` for one query row: scores in a buffer of one row, then their product
-    /// with the values, so that memory is linear in the sequence.
-    pub(super) fn attention(&mut self, heavy: Value, node: &Node) -> Vec<Stmt> {
-        let [q, k, v] = [node.operands[0], node.operands[1], node.operands[2]];
-        let mask = node.operands.get(3).copied();
-        let (q_shape, k_shape, v_shape) =
-            (self.shape(q).clone(), self.shape(k).clone(), self.shape(v).clone());
-        let dtype = self.dtype(q);
-        let kept = accumulator_type(dtype);
-        let (scale, softcap, causal) = (float(node, "scale"), float(node, "softcap"), flag(node, "causal"));
-        let outer = self.loop_vars(&q_shape[..3]);
-        let at = indices(&outer);
-        let per_group = q_shape[1].floor_div(&k_shape[1]);
-        let group = self.ranges.simplify(&at[1].floor_div(&per_group));
-        let keys = k_shape[2].clone();
-
-        let mut block = Block::default();
-        let scores = Symbol::new("scores");
-        let ty = TensorType::new(kept, [keys.clone()].into_iter().collect());
-        block.stmts.push(Stmt::Alloc { buffer: Buffer { name: scores.clone(), ty }, space: Space::Stack });
-        let lowest = Expr::Const(kept, Scalar::Float(f64::NEG_INFINITY));
-        let max = self.accumulator(kept, lowest.clone(), &mut block);
-
-        let key = self.loop_var(&keys);
-        let depth = self.loop_var(&q_shape[3]);
-        let (t, d) = (Dim::sym(key.clone()), Dim::sym(depth.clone()));
-        let mut row = Block::default();
-        let acc = self.accumulator(kept, Expr::number(kept, 0.0), &mut row);
-        let mut step = Block::default();
-        let from_q =
-            self.row_element(q, &[at[0].clone(), at[1].clone(), at[2].clone(), d.clone()], kept, &mut step);
-        let from_k = self.row_element(k, &[at[0].clone(), group.clone(), t.clone(), d], kept, &mut step);
-        step.stmts.push(accumulate(acc.clone(), ScalarOp::Add, Expr::binary(ScalarOp::Mul, from_q, from_k)));
-        row.stmts.push(Stmt::serial(depth, q_shape[3].clone(), step.stmts));
-        let mut score = Expr::binary(ScalarOp::Mul, Expr::Load(acc), Expr::number(kept, scale));
-        if softcap != 0.0 {
-            let cap = Expr::number(kept, softcap);
-            let inner = Expr::binary(ScalarOp::Div, score, cap.clone());
-            score = Expr::binary(ScalarOp::Mul, Expr::Op(ScalarOp::Tanh, vec![inner]), cap);
-        }
-        if let Some(mask) = mask {
-            let shape = self.shape(mask).clone();
-            let full = [at[0].clone(), at[1].clone(), at[2].clone(), t.clone()];
-            let extents = [&q_shape[0], &q_shape[1], &q_shape[2], &keys];
-            let skip = 4 - shape.rank();
-            let place: Vec<Dim> = (0..shape.rank())
-                .map(|i| match &shape[i] {
-                    e if e.is(1) => Dim::ZERO,
-                    e if self.ranges.equal(e, extents[skip + i]) => full[skip + i].clone(),
-                    e => full[skip + i].minimum(&(e - &Dim::ONE)),
-                })
-                .collect();
-            let from = self.dtype(mask);
-            let value = self.element(mask, &place, &mut row);
-            score = if from == DType::Bool {
-                Expr::Op(ScalarOp::Select, vec![value, score, lowest.clone()])
-            } else {
-                Expr::binary(ScalarOp::Add, score, value.cast(from, kept))
-            };
-        }
-        if causal {
-            let last = &at[2] + &(&keys - &q_shape[2]);
-            let conds = vec![Cond::less(t.clone(), &last + &Dim::ONE)];
-            score = Expr::Guard { conds, then: Box::new(score), otherwise: Box::new(lowest) };
-        }
-        let score = self.name(score, &mut row);
-        let at_key = |name: &Symbol, i: &Dim| Access::new(name.clone(), [i.clone()]);
-        row.stmts.push(Stmt::store(at_key(&scores, &t), score.clone()));
-        row.stmts.push(accumulate(max.clone(), ScalarOp::Max, score));
-        block.stmts.push(Stmt::serial(key, keys.clone(), row.stmts));
-
-        // A row that excludes every key has no largest score; zero keeps its weights at exp(-inf).
-        let max = self.name(Expr::Load(max), &mut block);
-        let none =
-            Expr::binary(ScalarOp::Eq, max.clone(), Expr::Const(kept, Scalar::Float(f64::NEG_INFINITY)));
-        let max = Expr::Op(ScalarOp::Select, vec![none.clone(), Expr::number(kept, 0.0), max]);
-        let max = self.name(max, &mut block);
-        let sum = self.accumulator(kept, Expr::number(kept, 0.0), &mut block);
-        let key = self.loop_var(&keys);
-        let t = Dim::sym(key.clone());
-        let mut row = Block::default();
-        let shifted = Expr::binary(ScalarOp::Sub, Expr::Load(at_key(&scores, &t)), max);
-        let weight = self.name(Expr::Op(ScalarOp::Exp, vec![shifted]), &mut row);
-        row.stmts.push(Stmt::store(at_key(&scores, &t), weight.clone()));
-        row.stmts.push(accumulate(sum.clone(), ScalarOp::Add, weight));
-        block.stmts.push(Stmt::serial(key, keys.clone(), row.stmts));
-        let factor = Expr::binary(ScalarOp::Div, Expr::number(kept, 1.0), Expr::Load(sum));
-        let factor = Expr::Op(ScalarOp::Select, vec![none, Expr::number(kept, 0.0), factor]);
-        let factor = self.name(factor, &mut block);
-
-        let column = self.loop_var(&v_shape[3]);
-        let e = Dim::sym(column.clone());
-        let mut last = Block::default();
-        let acc = self.accumulator(kept, Expr::number(kept, 0.0), &mut last);
-        let key = self.loop_var(&keys);
-        let t = Dim::sym(key.clone());
-        let mut step = Block::default();
-        let from_v = self.row_element(v, &[at[0].clone(), group, t.clone(), e.clone()], kept, &mut step);
-        let weighted = Expr::binary(ScalarOp::Mul, Expr::Load(at_key(&scores, &t)), from_v);
-        step.stmts.push(accumulate(acc.clone(), ScalarOp::Add, weighted));
-        last.stmts.push(Stmt::serial(key, keys, step.stmts));
-        let value = Expr::binary(ScalarOp::Mul, Expr::Load(acc), factor).cast(kept, dtype);
-        let value = self.name(value, &mut last);
-        let place: Vec<Dim> = at.into_iter().chain([e]).collect();
-        self.finish(heavy, &place, value, &mut last);
-        block.stmts.push(Stmt::serial(column, v_shape[3].clone(), last.stmts));
-        nested(&outer, LoopKind::Parallel, block.stmts)
     }
 }

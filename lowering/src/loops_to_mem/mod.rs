@@ -28,31 +28,45 @@ use self::vector::Lanes;
 
 /// Lowers a verified nest.
 pub fn lower_nest(nest: &Nest) -> Program {
+    let own = phases::own_registers(&nest.body);
+    let mut registers = registers::classify(&own);
+    if let Some(program) = attempt(nest, &own, registers.clone()) {
+        return program;
+    }
+    // A loop that was to fill a wide register runs element by element, and the lanes have no addresses.
+    registers.retain(|_, kept| *kept != Kept::Wide);
+    attempt(nest, &own, registers)
+        .expect("without wide registers only vector loops refuse, and those have a way out")
+}
+
+/// Lowers a nest, `own` being its body, with these buffers in registers, unless a wide one is used where there is no
+/// vector loop.
+fn attempt(nest: &Nest, own: &[Stmt], registers: FxHashMap<Symbol, Kept>) -> Option<Program> {
     let mut program = Program { name: nest.name.clone(), ranges: nest.ranges.clone(), ..Program::default() };
     let memory =
         |b: &Buffer| Memory { name: b.name.clone(), dtype: b.ty.dtype, elements: b.ty.shape.elements() };
     program.inputs = nest.inputs.iter().map(memory).collect();
     program.outputs = nest.outputs.iter().map(memory).collect();
-    let own = phases::own_registers(&nest.body);
     let mut lowering = Lowering {
         program,
         ranges: nest.ranges.clone(),
         buffers: FxHashMap::default(),
         scalars: FxHashMap::default(),
-        indices: index_names(&own),
-        registers: registers::classify(&own),
+        indices: index_names(own),
+        registers,
         lanes: None,
+        refused: false,
     };
     for buffer in nest.params() {
         lowering.buffers.insert(buffer.name.clone(), Place::Memory(buffer.clone()));
     }
     let outermost = own.len() == 1;
     let mut body = Vec::new();
-    for stmt in &own {
+    for stmt in own {
         lowering.statement(stmt, outermost, &mut body);
     }
     lowering.program.body = body;
-    lowering.program
+    (!lowering.refused).then_some(lowering.program)
 }
 
 /// The names that integer expressions use, which must be bound as indices and not only held in registers.
@@ -90,6 +104,8 @@ struct Lowering {
     registers: FxHashMap<Symbol, Kept>,
     /// The vector loop around.
     lanes: Option<Lanes>,
+    /// Whether a wide register was used outside of a vector loop of its width, so that nothing made is good.
+    refused: bool,
 }
 
 /// A vector loop cannot be carried out with vectors; it is then run element by element.
@@ -118,7 +134,7 @@ impl Lowering {
         }
     }
 
-    /// Outside of vector loops everything can be lowered.
+    /// Outside of vector loops everything can be lowered but uses of wide registers.
     fn statement(&mut self, stmt: &Stmt, outermost: bool, out: &mut Vec<Inst>) {
         if let Stmt::For { var, extent, kind: NestKind::Vector, body } = stmt {
             let count = extent.as_const().and_then(|c| u32::try_from(c).ok()).unwrap_or(1);
@@ -167,10 +183,7 @@ impl Lowering {
             }
             return;
         }
-        // Without lanes nothing refuses.
-        if self.inside(stmt, out).is_err() {
-            unreachable!("only vector loops can be refused");
-        }
+        self.refused |= self.inside(stmt, out).is_err();
     }
 
     fn limit(&mut self, var: &Symbol, extent: &Dim) {

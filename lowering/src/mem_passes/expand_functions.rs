@@ -175,12 +175,12 @@ impl Build<'_> {
         if dtype == DType::F64 {
             return self.op(Exp, &[x]);
         }
-        let (low, high) = (self.number(dtype, -104.0), self.number(dtype, 89.0));
-        let x = self.op(Max, &[x, low]);
-        let x = self.op(Min, &[x, high]);
-        let per_unit = self.number(dtype, std::f64::consts::LOG2_E);
+        let x = self.clamped(x, -104.0, 89.0);
+        let (per_unit, shift) = (self.number(dtype, std::f64::consts::LOG2_E), self.number(dtype, ROUNDING));
         let units = self.op(Mul, &[x, per_unit]);
-        let n = self.op(Round, &[units]);
+        // Adding a number so large that its last place is one rounds; subtracting it again gives the integer.
+        let rounded = self.op(Add, &[units, shift]);
+        let n = self.op(Sub, &[rounded, shift]);
         let (hi, lo) = (self.number(dtype, -LN2_HIGH), self.number(dtype, -LN2_LOW));
         let r = self.fma(n, hi, x);
         let r = self.fma(n, lo, r);
@@ -189,9 +189,10 @@ impl Build<'_> {
         let one = self.number(dtype, 1.0);
         let tail = self.op(Add, &[r, one]);
         let value = self.fma(p, square, tail);
-        let n = self.cast(n, DType::I32);
-        let one = self.int(1);
-        let first = self.op(Shr, &[n, one]);
+        let half = self.number(dtype, 0.5);
+        let half = self.op(Mul, &[n, half]);
+        let rounded = self.op(Add, &[half, shift]);
+        let first = self.op(Sub, &[rounded, shift]);
         let second = self.op(Sub, &[n, first]);
         let first = self.power_of_two(first);
         let second = self.power_of_two(second);
@@ -199,11 +200,22 @@ impl Build<'_> {
         self.op(Mul, &[value, second])
     }
 
-    /// `2^n` for `n` in the range of normal numbers.
+    /// `x` in `low..=high`, or NaN if it is.
+    fn clamped(&mut self, x: Reg, low: f64, high: f64) -> Reg {
+        let (low, high) = (self.number(DType::F32, low), self.number(DType::F32, high));
+        let below = self.op(Lt, &[x, low]);
+        let x = self.op(Select, &[below, low, x]);
+        let above = self.op(Lt, &[high, x]);
+        self.op(Select, &[above, high, x])
+    }
+
+    /// `2^n` for an integer `n` in the range of normal numbers, held as a float.
     fn power_of_two(&mut self, n: Reg) -> Reg {
-        let (bias, place) = (self.int(127), self.int(23));
-        let biased = self.op(Add, &[n, bias]);
-        let bits = self.op(Shl, &[biased, place]);
+        // The last bits of this sum are those of `n` with the exponent's bias.
+        let (biased, place) = (self.number(DType::F32, ROUNDING + 127.0), self.int(23));
+        let biased = self.op(Add, &[n, biased]);
+        let bits = self.bits(biased, DType::I32);
+        let bits = self.op(Shl, &[bits, place]);
         self.bits(bits, DType::F32)
     }
 
@@ -251,9 +263,7 @@ impl Build<'_> {
     }
 
     fn rational(&mut self, x: Reg, limit: f64, above: &[f64], below: &[f64]) -> Reg {
-        let (low, high) = (self.number(DType::F32, -limit), self.number(DType::F32, limit));
-        let x = self.op(Max, &[x, low]);
-        let x = self.op(Min, &[x, high]);
+        let x = self.clamped(x, -limit, limit);
         let square = self.op(Mul, &[x, x]);
         let p = self.polynomial(square, above);
         let p = self.op(Mul, &[p, x]);
@@ -284,6 +294,8 @@ impl Build<'_> {
     }
 }
 
+/// Floats around this number are the integers.
+const ROUNDING: f64 = 12_582_912.0;
 /// `ln 2` as a number of few bits, whose products with exponents are exact, and what is left of it.
 const LN2_HIGH: f64 = 0.693_359_375;
 const LN2_LOW: f64 = -2.121_944_4e-4;

@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/');
         let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]

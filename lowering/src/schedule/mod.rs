@@ -1,68 +1,80 @@
-//! Schedules: how the loops of a nest are cut, ordered and mapped onto a processor.
+//! Schedules: how the loops of a nest are cut, ordered and mapped onto a processor, as lists of steps.
 //!
-//! Lowering marks loops whose iterations are independent as parallel. The default schedule makes one parallel
-//! loop over tiles of them, vectors of what is neighbouring in memory, and micro-tiles of contractions. Each
-//! transformation keeps the meaning of the nest, which tests check with the interpreter of nests.
+//! Lowering marks loops whose iterations are independent as parallel. A [`Schedule`] is a list of small steps
+//! that name loops and buffers; each is checked and keeps the meaning of the nest, or is refused with what it
+//! expected and what it found. [`plan`] gives the default schedule of a nest: one parallel loop over tiles,
+//! vectors of what is neighbouring in memory, micro-tiles of contractions.
 
-mod contraction;
-mod cut;
 pub mod gpu;
-mod guards;
-mod rows;
+mod independence;
+mod machine;
+mod policy;
+mod rewrite;
+mod site;
+pub mod steps;
+mod text;
 
-use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
-use tcc_ir::loops::{LoopKind, Nest, Stmt};
+use tcc_ir::loops::Nest;
 
-/// What schedules need to know of a processor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Bytes in a vector that loops are cut to.
-    pub vector_bytes: i64,
-    /// Rows of the f32 micro-tile.
-    pub tile_rows: i64,
-    /// Columns of the f32 micro-tile.
-    pub tile_columns: i64,
+pub use self::machine::{Facts, Machine, MachineError, TARGETS, TargetFile};
+pub use self::policy::{Draft, plan};
+pub use self::steps::Step;
+pub use self::text::{parse_schedules, parse_steps};
+
+/// The steps for one nest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// The name of the nest.
+    pub name: String,
+    /// The steps in order.
+    pub steps: Vec<Step>,
 }
 
-/// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
-const CHUNK: i64 = 4096;
+/// Why a step does not apply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found {found}")]
+pub struct Refusal {
+    /// What must hold.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+impl Refusal {
+    /// What must hold and what is there.
+    pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Refusal {
+        Refusal { expected: expected.into(), found: found.into() }
+    }
+}
+
+/// A step of a schedule that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("step {number}, {step}: {refusal}")]
+pub struct Refused {
+    /// Its position, from one.
+    pub number: usize,
+    /// The step.
+    pub step: String,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Schedule {
+    /// The nest after all steps.
+    pub fn apply(&self, nest: &Nest) -> Result<Nest, Refused> {
+        let mut nest = nest.clone();
+        for (i, step) in self.steps.iter().enumerate() {
+            nest = step.apply(&nest).map_err(|refusal| Refused {
+                number: i + 1,
+                step: step.to_string(),
+                refusal,
+            })?;
+        }
+        Ok(nest)
+    }
+}
 
 /// The nest under its default schedule.
 pub fn schedule(nest: &Nest, machine: &Machine) -> Nest {
-    contraction::schedule(nest, machine).unwrap_or_else(|| rows::schedule(nest, machine))
-}
-
-/// The parallel loops around everything else, outermost first, and what they stand around.
-fn parallel_loops(nest: &Nest) -> (Vec<(Symbol, Dim)>, &[Stmt]) {
-    let mut loops = Vec::new();
-    let mut body = nest.body.as_slice();
-    while let [Stmt::For { var, extent, kind: LoopKind::Parallel, body: inner }] = body {
-        loops.push((var.clone(), extent.clone()));
-        body = inner;
-    }
-    (loops, body)
-}
-
-/// Gives a loop variable its range.
-fn limit(ranges: &mut Ranges, var: &Symbol, extent: &Dim) {
-    let hi = ranges.bounds(extent).hi.saturating_sub(1).max(0);
-    ranges.set(var.clone(), Range { lo: 0, hi });
-}
-
-/// Replaces the variables of loops by the digits of one index, the last loop's the lowest.
-fn join(body: &[Stmt], loops: &[(Symbol, Dim)], index: &Dim) -> Vec<Stmt> {
-    let mut digits: Vec<(Symbol, Dim)> = Vec::new();
-    let mut rest = index.clone();
-    for (i, (var, extent)) in loops.iter().enumerate().rev() {
-        let digit = if i == 0 { rest.clone() } else { rest.modulo(extent) };
-        rest = rest.floor_div(extent);
-        digits.push((var.clone(), digit));
-    }
-    replace_all(body, &digits)
-}
-
-/// Replaces several variables at once.
-fn replace_all(body: &[Stmt], by: &[(Symbol, Dim)]) -> Vec<Stmt> {
-    let with = |s: &Symbol| by.iter().find(|(v, _)| v == s).map(|(_, d)| d.clone());
-    body.iter().map(|s| s.map_dims(&|d| d.substitute(&with))).collect()
+    plan(nest, machine).0
 }

@@ -3,6 +3,7 @@
 //! A model is loaded once and can then be run by any number of threads at the same time: a run takes its memory
 //! from a pool and writes nothing else.
 
+mod call;
 mod expr;
 mod run;
 
@@ -11,7 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use expr::{Expr, Op};
-pub use run::{Executable, HostOps, HostResult, Outcome, RunError, TensorData, TensorView, Timing};
+pub use run::{
+    Executable, HostOps, HostResult, Means, Outcome, RunError, Session, TensorData, TensorView,
+    TensorViewMut, Timing,
+};
 
 /// What a model is made of.
 #[derive(Clone, Default)]

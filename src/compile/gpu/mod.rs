@@ -12,6 +12,7 @@ use tcc_codegen::ptx::GpuTarget;
 use tcc_ir::dim::Dim;
 use tcc_ir::dtype::DType;
 use tcc_ir::graph::Graph;
+use tcc_lowering::pipeline::rewrite;
 use tcc_runtime::model::{Constant, Param};
 
 use super::host::HostWork;
@@ -35,21 +36,24 @@ pub struct GpuModel {
 impl Compiler {
     /// Compiles a graph for GPUs.
     pub fn compile_gpu(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, CompileError> {
-        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        plan::plan(&graph, targets)
+        plan::plan(&self.rewritten(graph)?, targets)
     }
 
     /// The programs that a graph's kernels are emitted from, as text.
     pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
         use tcc_lowering::graph_to_loops::{Work, lower_graph};
-        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = tcc_lowering::pipeline::drop_dead(&graph);
-        let stages = lower_graph(&graph);
+        let stages = lower_graph(&self.rewritten(graph)?);
         let nests = stages.iter().filter_map(|s| match &s.work {
             Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
             Work::Host(_) => None,
         });
         Ok(nests.collect())
+    }
+
+    /// The graph after the passes that know nothing of processors: layouts for CPUs are no gain here.
+    fn rewritten(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        Ok(rewrite(&graph, &self.options)?)
     }
 }
 

@@ -9,7 +9,6 @@ use tcc_ir::mem::Program;
 use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph};
 use tcc_lowering::loops_to_mem::lower_nest;
 use tcc_lowering::mem_passes::expand_functions;
-use tcc_lowering::pipeline::drop_dead;
 use tcc_lowering::schedule::gpu::{GpuMachine, schedule_gpu};
 
 use super::super::host::HostWork;
@@ -27,9 +26,8 @@ pub(super) fn program(nest: &Nest, machine: &GpuMachine) -> Program {
 
 /// Plans all stages of a graph for some targets.
 pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, CompileError> {
-    let graph = drop_dead(graph);
-    let stages = lower_graph(&graph);
-    let mut planner = Planner::new(&graph);
+    let stages = lower_graph(graph);
+    let mut planner = Planner::new(graph);
     planner.params();
     planner.results(&stages);
     let mut gpu = Gpu {

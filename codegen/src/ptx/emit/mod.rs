@@ -31,7 +31,7 @@ use crate::EmitError;
 macro_rules! ins {
     ($emit:expr, $($format:tt)*) => { $emit.code.line(format_args!($($format)*)) };
 }
-pub(self) use ins;
+use ins;
 
 /// The kernel of a program and its PTX.
 pub(super) fn kernel(program: &Program, target: GpuTarget) -> Result<(Kernel, String), EmitError> {

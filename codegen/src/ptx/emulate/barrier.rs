@@ -19,12 +19,23 @@ pub(super) struct BlockBarrier {
 
 impl BlockBarrier {
     pub(super) fn new(agents: usize) -> BlockBarrier {
-        BlockBarrier { arrived: Vec::new(), expected: None, clocks: Clocks::new(agents), acquired: Vec::new() }
+        BlockBarrier {
+            arrived: Vec::new(),
+            expected: None,
+            clocks: Clocks::new(agents),
+            acquired: Vec::new(),
+        }
     }
 }
 
 impl Block<'_> {
-    pub(super) fn barrier(&mut self, warp: usize, instruction: &Instruction, op: BarrierOp, mask: u32) -> Step {
+    pub(super) fn barrier(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        op: BarrierOp,
+        mask: u32,
+    ) -> Step {
         match op {
             BarrierOp::Block { waits } => self.arrive(warp, instruction, waits, mask),
             BarrierOp::Fence(kind) => {

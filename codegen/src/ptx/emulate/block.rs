@@ -139,22 +139,25 @@ impl<'a> Block<'a> {
     }
 
     /// What must hold when all threads have ended.
-    fn end(&mut self) -> Result<(), Failure> {
+    fn end(&self) -> Result<(), Failure> {
         let last = self.launch.kernel.code.len().saturating_sub(1);
         for warp in &self.warps {
             let copies = !warp.copies.is_empty();
-            let products = !warp.pending.is_empty();
-            if copies || products {
-                let what = if copies { "cp.async" } else { "wgmma" };
+            let stores = !warp.stores.is_empty();
+            if copies || stores || !warp.pending.is_empty() {
+                let what = if copies {
+                    "cp.async"
+                } else if stores {
+                    "cp.async.bulk"
+                } else {
+                    "wgmma"
+                };
                 let fault = stop::<()>(
                     FaultKind::MissingWait,
                     format!("expected a wait for {what} before the end of the block"),
                 );
                 return fault.map_err(|s| (s, last, warp.index));
             }
-        }
-        for warp in 0..self.warps.len() {
-            self.finish_stores(warp).map_err(|s| (s, last, warp))?;
         }
         Ok(())
     }
@@ -165,7 +168,8 @@ impl<'a> Block<'a> {
             .iter()
             .filter(|w| w.alive != 0)
             .map(|w| {
-                let pc = w.pc[w.alive.trailing_zeros() as usize].saturating_sub(u32::from(w.waits_at.is_some()));
+                let pc =
+                    w.pc[w.alive.trailing_zeros() as usize].saturating_sub(u32::from(w.waits_at.is_some()));
                 let line = self.launch.kernel.code.get(pc as usize).map_or(0, |i| i.line);
                 format!("warp {} at line {line}", w.index)
             })
@@ -242,7 +246,8 @@ impl<'a> Block<'a> {
             refused.get_or_insert((pc, missing));
         }
         let (pc, missing) = refused.expect("a warp that runs has lanes, and they are somewhere");
-        let message = format!("expected lanes {missing:#010x} at the same instruction, which they never reach");
+        let message =
+            format!("expected lanes {missing:#010x} at the same instruction, which they never reach");
         let fault = stop::<()>(FaultKind::DivergentCollective, message);
         Err((fault.expect_err("a stop is an error"), pc as usize, warp))
     }
@@ -328,7 +333,7 @@ impl<'a> Block<'a> {
 fn needed(warp: &Warp, instruction: &Instruction, group: u32) -> u32 {
     match &instruction.op {
         Op::Matrix(_) | Op::Control(ControlOp::SetMaxRegisters) => u32::MAX,
-        Op::Barrier(BarrierOp::Block { .. }) => warp.alive,
+        Op::Barrier(BarrierOp::Block { .. }) => warp.launched,
         Op::Warp(op) => {
             let Some(operand) = mask_operand(*op, instruction) else { return 0 };
             warp.value(instruction, operand, group.trailing_zeros() as usize) as u32 & warp.alive

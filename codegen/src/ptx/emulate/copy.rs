@@ -1,6 +1,6 @@
 //! Asynchronous copies. Nothing moves before somebody waits: bytes of a thread's copy are read and written at its
 //! wait, a bulk load completes when no warp can go on without it (or now and then earlier, as the seed says), a
-//! bulk store at its wait or at the end.
+//! bulk store at its wait.
 
 use super::super::isa::{CopyOp, Instruction};
 use super::block::Block;
@@ -53,7 +53,14 @@ struct Chunk {
 const CHUNK: usize = 16;
 
 impl Block<'_> {
-    pub(super) fn copy(&mut self, warp: usize, instruction: &Instruction, op: CopyOp, pc: u32, mask: u32) -> Step {
+    pub(super) fn copy(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        op: CopyOp,
+        pc: u32,
+        mask: u32,
+    ) -> Step {
         match op {
             CopyOp::Thread { bytes, fills } => {
                 let bytes = bytes as usize;
@@ -78,11 +85,13 @@ impl Block<'_> {
                     let global = self.warps[warp].address(instruction, usize::from(loads), lane);
                     let bytes = self.warps[warp].value(instruction, 2, lane) & 0xffff_ffff;
                     if [shared, global, bytes].iter().any(|v| !v.is_multiple_of(CHUNK as u64)) {
-                        let message = format!("expected multiples of {CHUNK}, got {shared}, {global:#x}, {bytes}");
+                        let message =
+                            format!("expected multiples of {CHUNK}, got {shared}, {global:#x}, {bytes}");
                         return stop_lane(FaultKind::Misaligned, lane, message);
                     }
                     self.shared.check_place(shared + bytes.max(1) - 1, 1).map_err(|s| s.of_lane(lane))?;
-                    let chunk = |i: u64| Chunk { shared: shared + i, global: global + i, begin: 0, end: CHUNK };
+                    let chunk =
+                        |i: u64| Chunk { shared: shared + i, global: global + i, begin: 0, end: CHUNK };
                     let chunks = (0..bytes).step_by(CHUNK).map(chunk).collect();
                     self.begin_bulk(warp, instruction, loads.then_some(3), pc, lane, chunks)?;
                 }
@@ -216,12 +225,6 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// Completes all bulk stores of a warp.
-    pub(super) fn finish_stores(&mut self, warp: usize) -> Step {
-        let stores = std::mem::take(&mut self.warps[warp].stores);
-        self.write_stores(warp, stores)
-    }
-
     fn write_stores(&mut self, warp: usize, stores: Vec<BulkStore>) -> Step {
         for store in stores {
             for chunk in &store.chunks {
@@ -243,7 +246,13 @@ impl Block<'_> {
     }
 
     /// The chunks of a box of a tensor.
-    fn box_chunks(&self, warp: usize, instruction: &Instruction, loads: bool, lane: usize) -> Step<Vec<Chunk>> {
+    fn box_chunks(
+        &self,
+        warp: usize,
+        instruction: &Instruction,
+        loads: bool,
+        lane: usize,
+    ) -> Step<Vec<Chunk>> {
         let state = &self.warps[warp];
         let shared = state.shared_address(instruction, usize::from(!loads), lane);
         let operand = usize::from(loads);
@@ -281,7 +290,9 @@ fn check_map(map: &TensorMap, coordinates: usize, shared: u64) -> Result<(), Str
     let row = map.box_dims[0] * map.element;
     let widest = if map.swizzle == 0 { u32::MAX } else { map.swizzle };
     if !row.is_multiple_of(CHUNK as u32) || row > widest {
-        return Err(format!("expected rows of a box in multiples of {CHUNK} bytes, at most {widest}, got {row}"));
+        return Err(format!(
+            "expected rows of a box in multiples of {CHUNK} bytes, at most {widest}, got {row}"
+        ));
     }
     if map.box_dims.iter().any(|d| *d == 0 || *d > 256) {
         return Err(format!("expected 1 to 256 elements of a box each way, got {:?}", map.box_dims));

@@ -72,10 +72,8 @@ impl Tally {
         if addresses.is_empty() {
             return;
         }
-        let mut sectors: smallvec::SmallVec<[u64; 64]> = addresses
-            .iter()
-            .flat_map(|a| a / 32..(a + bytes as u64).div_ceil(32))
-            .collect();
+        let mut sectors: smallvec::SmallVec<[u64; 64]> =
+            addresses.iter().flat_map(|a| a / 32..(a + bytes as u64).div_ceil(32)).collect();
         sectors.sort_unstable();
         sectors.dedup();
         let mut distinct: smallvec::SmallVec<[u64; 32]> = addresses.iter().copied().collect();

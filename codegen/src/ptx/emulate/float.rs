@@ -21,9 +21,8 @@ pub(super) fn run(warp: &mut Warp, instruction: &Instruction, op: FloatOp, mask:
             Add => return warp.map(instruction, mask, |[a, b]| canonical(single(a) + single(b))),
             Mul => return warp.map(instruction, mask, |[a, b]| canonical(single(a) * single(b))),
             Fma => {
-                return warp.map(instruction, mask, |[a, b, c]| {
-                    canonical(single(a).mul_add(single(b), single(c)))
-                });
+                return warp
+                    .map(instruction, mask, |[a, b, c]| canonical(single(a).mul_add(single(b), single(c))));
             }
             _ => {}
         }

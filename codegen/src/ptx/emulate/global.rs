@@ -184,7 +184,10 @@ impl GlobalMemory {
             let message = format!("expected {bytes} bytes within `{name}`, got {before} bytes before it");
             return stop(FaultKind::OutOfBounds, message);
         }
-        stop(FaultKind::OutOfBounds, format!("expected {bytes} bytes within a buffer, got address {address:#x}"))
+        stop(
+            FaultKind::OutOfBounds,
+            format!("expected {bytes} bytes within a buffer, got address {address:#x}"),
+        )
     }
 
     /// Bytes for an access that is checked: it lies in a buffer, is aligned, conflicts with nobody, and reads

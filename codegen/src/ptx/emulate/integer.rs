@@ -9,9 +9,9 @@ pub(super) fn run(warp: &mut Warp, instruction: &Instruction, op: IntegerOp, mas
     let t = op.dtype;
     match (op.function, t.bits()) {
         // Addresses and counters are most of what a kernel computes.
-        (Add, 32) if !op.clamped => warp.map(instruction, mask, |[a, b]| {
-            u64::from((a as u32).wrapping_add(b as u32))
-        }),
+        (Add, 32) if !op.clamped => {
+            warp.map(instruction, mask, |[a, b]| u64::from((a as u32).wrapping_add(b as u32)))
+        }
         (Add, 64) => warp.map(instruction, mask, |[a, b]| a.wrapping_add(b)),
         (MadLow, 32) => warp.map(instruction, mask, |[a, b, c]| {
             u64::from((a as u32).wrapping_mul(b as u32).wrapping_add(c as u32))

@@ -14,7 +14,9 @@ impl Block<'_> {
     pub(super) fn matrix(&mut self, warp: usize, instruction: &Instruction, op: MatrixOp, pc: u32) -> Step {
         match op {
             MatrixOp::Load { count, transposed } => self.load_matrices(warp, instruction, count, transposed),
-            MatrixOp::Store { count, transposed } => self.store_matrices(warp, instruction, count, transposed),
+            MatrixOp::Store { count, transposed } => {
+                self.store_matrices(warp, instruction, count, transposed)
+            }
             MatrixOp::Multiply { shape } => {
                 multiply(&mut self.warps[warp], instruction, shape);
                 self.tally.counters.matrix_flops += (2 * 16 * shape.n * shape.k) as u64;
@@ -33,7 +35,13 @@ impl Block<'_> {
         Agent { index: warp, clock: state.clocks.seen[warp], lane: None, asynchronous: false }
     }
 
-    fn load_matrices(&mut self, warp: usize, instruction: &Instruction, count: usize, transposed: bool) -> Step {
+    fn load_matrices(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        count: usize,
+        transposed: bool,
+    ) -> Step {
         let agent = self.warp_agent(warp);
         for matrix in 0..count {
             let mut rows = [[0u8; 16]; 8];
@@ -58,7 +66,13 @@ impl Block<'_> {
         Ok(())
     }
 
-    fn store_matrices(&mut self, warp: usize, instruction: &Instruction, count: usize, transposed: bool) -> Step {
+    fn store_matrices(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        count: usize,
+        transposed: bool,
+    ) -> Step {
         for matrix in 0..count {
             let values: Row = *self.warps[warp].row(instruction.source(1)[matrix]);
             let mut rows = [[0u8; 16]; 8];

@@ -31,7 +31,13 @@ pub(super) struct Mbarrier {
 const MAX_COUNT: i64 = (1 << 20) - 1;
 
 impl Block<'_> {
-    pub(super) fn mbarrier(&mut self, warp: usize, instruction: &Instruction, op: MbarrierOp, mask: u32) -> Step {
+    pub(super) fn mbarrier(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        op: MbarrierOp,
+        mask: u32,
+    ) -> Step {
         // An arrival has its destination before the address; the address is the first source of all.
         for lane in lanes(mask) {
             let address = self.warps[warp].shared_address(instruction, 0, lane);
@@ -105,7 +111,11 @@ impl Block<'_> {
 
     fn init(&mut self, warp: usize, lane: usize, address: u32, count: u32) -> Step {
         if count == 0 || i64::from(count) > MAX_COUNT {
-            return stop_lane(FaultKind::InvalidOperation, lane, format!("expected 1 to {MAX_COUNT} arrivals"));
+            return stop_lane(
+                FaultKind::InvalidOperation,
+                lane,
+                format!("expected 1 to {MAX_COUNT} arrivals"),
+            );
         }
         let number = self.mbarriers.len();
         let barrier = Mbarrier {
@@ -174,7 +184,10 @@ impl Block<'_> {
         };
         barrier.bytes -= bytes as i64;
         if barrier.bytes.abs() > MAX_COUNT {
-            return stop(FaultKind::InvalidOperation, format!("expected at most {MAX_COUNT} bytes of a phase"));
+            return stop(
+                FaultKind::InvalidOperation,
+                format!("expected at most {MAX_COUNT} bytes of a phase"),
+            );
         }
         let clock = barrier.phase + 1;
         self.complete_phase(address);

@@ -3,7 +3,8 @@
 use smallvec::SmallVec;
 
 use super::super::isa::{
-    AtomicFn, FloatFlags, FloatFn, FloatOp, Instruction, IntegerFn, IntegerOp, MemoryOp, Rounding, Space, Type,
+    AtomicFn, FloatFlags, FloatFn, FloatOp, Instruction, IntegerFn, IntegerOp, MemoryOp, Rounding, Space,
+    Type,
 };
 use super::block::Block;
 use super::fault::{FaultKind, Step, stop, stop_lane};
@@ -60,7 +61,11 @@ impl Block<'_> {
             }
             MemoryOp::Address { space, to_space } => {
                 let window = window(space);
-                self.warps[warp].map(instruction, mask, |[a]| if to_space { a & !window } else { a | window });
+                self.warps[warp].map(
+                    instruction,
+                    mask,
+                    |[a]| if to_space { a & !window } else { a | window },
+                );
                 Ok(())
             }
             MemoryOp::Load { space, dtype, count } => self.load(warp, instruction, space, dtype, count, mask),
@@ -137,7 +142,9 @@ impl Block<'_> {
                 let memory = self.local(warp, lane);
                 into.extend_from_slice(own(memory, address, bytes, lane)?);
             }
-            Space::Const => return stop_lane(FaultKind::InvalidOperation, lane, "expected no constant space"),
+            Space::Const => {
+                return stop_lane(FaultKind::InvalidOperation, lane, "expected no constant space");
+            }
             Space::Global | Space::Generic => {
                 into.extend_from_slice(self.global(warp, lane, address, bytes, AccessKind::Read)?);
             }
@@ -230,7 +237,13 @@ impl Block<'_> {
                         found.map_err(|s| s.of_lane(lane))?
                     }
                     Space::Global => self.global(warp, lane, address, size, AccessKind::Atomic)?,
-                    _ => return stop_lane(FaultKind::InvalidOperation, lane, "expected shared or global memory"),
+                    _ => {
+                        return stop_lane(
+                            FaultKind::InvalidOperation,
+                            lane,
+                            "expected shared or global memory",
+                        );
+                    }
                 };
                 let old = little_endian(bytes);
                 let new = combine(function, dtype, old, argument, swapped);
@@ -266,7 +279,11 @@ impl Block<'_> {
 /// Bytes of memory that nobody shares.
 fn own(memory: &[u8], address: u64, bytes: usize, lane: usize) -> Step<&[u8]> {
     if !address.is_multiple_of(bytes as u64) {
-        return stop_lane(FaultKind::Misaligned, lane, format!("expected a multiple of {bytes}, got {address}"));
+        return stop_lane(
+            FaultKind::Misaligned,
+            lane,
+            format!("expected a multiple of {bytes}, got {address}"),
+        );
     }
     match memory.get(address as usize..).and_then(|m| m.get(..bytes)) {
         Some(found) => Ok(found),

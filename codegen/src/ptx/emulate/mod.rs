@@ -180,10 +180,13 @@ fn prepare<'a>(
     if product(grid) == 0 || product(grid) > 1 << 24 {
         return Err(format!("expected 1 to 2^24 blocks, got {grid:?}"));
     }
-    let shared = kernel.dynamic_shared.checked_add(dynamic_bytes).unwrap_or(u32::MAX).max(kernel.static_shared);
+    let shared = kernel.dynamic_shared.saturating_add(dynamic_bytes).max(kernel.static_shared);
     let limit = shared_limit(&module.target);
     if shared > limit {
-        return Err(format!("expected at most {limit} bytes of shared memory on {}, got {shared}", module.target));
+        return Err(format!(
+            "expected at most {limit} bytes of shared memory on {}, got {shared}",
+            module.target
+        ));
     }
     if args.len() != kernel.params.len() {
         return Err(format!("expected {} arguments, got {}", kernel.params.len(), args.len()));
@@ -214,9 +217,9 @@ fn prepare<'a>(
 /// different lanes to neighbours never look like a conflict.
 fn grain(kernel: &Kernel, wanted: Space) -> usize {
     let width = |instruction: &Instruction| match instruction.op {
-        Op::Memory(MemoryOp::Store { space, dtype, count } | MemoryOp::Atomic { space, dtype, count, .. }) => {
-            (space == wanted || space == Space::Generic).then_some(dtype.bytes() * count)
-        }
+        Op::Memory(
+            MemoryOp::Store { space, dtype, count } | MemoryOp::Atomic { space, dtype, count, .. },
+        ) => (space == wanted || space == Space::Generic).then_some(dtype.bytes() * count),
         Op::Copy(CopyOp::Thread { bytes, .. }) => (wanted == Space::Shared).then_some(bytes as usize),
         Op::Matrix(MatrixOp::GroupMultiply { .. }) => None,
         _ => None,
@@ -247,9 +250,15 @@ fn fault(
         kind: stop.kind,
         kernel: launch.kernel.name.clone(),
         line: instruction.map_or(0, |i| i.line),
-        instruction: text.split_whitespace().collect::<Vec<_>>().join(" "),
+        instruction: shortened(text),
         block,
         thread,
         message,
     }
+}
+
+/// The text of an instruction in one line that is not too long.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() <= 120 { line } else { format!("{} …", line.chars().take(118).collect::<String>()) }
 }

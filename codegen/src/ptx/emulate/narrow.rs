@@ -135,7 +135,11 @@ pub(super) fn add_to_odd(a: f64, b: f64) -> f64 {
     }
     // The error says on which side of the sum the exact value lies.
     let outwards = (error > 0.0) == (sum > 0.0);
-    if sum == 0.0 { error } else { f64::from_bits(if outwards { sum.to_bits() + 1 } else { sum.to_bits() - 1 }) }
+    if sum == 0.0 {
+        error
+    } else {
+        f64::from_bits(if outwards { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
+    }
 }
 
 /// Zero for a subnormal f32.

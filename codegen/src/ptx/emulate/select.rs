@@ -54,7 +54,9 @@ pub(super) fn run(warp: &mut Warp, instruction: &Instruction, op: SelectOp, mask
         }
         SelectOp::Select { dtype } => {
             let negated = instruction.sources[2].negated;
-            warp.map(instruction, mask, |[a, b, p]| dtype.zero_extend(if (p & 1 == 1) != negated { a } else { b }));
+            warp.map(instruction, mask, |[a, b, p]| {
+                dtype.zero_extend(if (p & 1 == 1) != negated { a } else { b })
+            });
         }
     }
 }

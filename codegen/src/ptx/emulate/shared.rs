@@ -56,7 +56,8 @@ impl Clocks {
     }
 
     pub(super) fn join(&mut self, other: &Clocks) {
-        let join = |to: &mut [u32], from: &[u32]| to.iter_mut().zip(from).for_each(|(a, b)| *a = (*a).max(*b));
+        let join =
+            |to: &mut [u32], from: &[u32]| to.iter_mut().zip(from).for_each(|(a, b)| *a = (*a).max(*b));
         join(&mut self.seen, &other.seen);
         join(&mut self.fenced, &other.fenced);
     }
@@ -127,7 +128,8 @@ impl SharedMemory {
         let cell = &mut self.cells[index];
         let reads = kind != AccessKind::Write;
         if cell.writer == UNDER_WAY {
-            let message = format!("expected a wait before bytes {at} of shared memory, which a copy has under way");
+            let message =
+                format!("expected a wait before bytes {at} of shared memory, which a copy has under way");
             return stop(FaultKind::MissingWait, message);
         }
         if cell.writer == NOBODY && reads {
@@ -165,7 +167,8 @@ impl SharedMemory {
             while readers != 0 {
                 let reader = readers.trailing_zeros() as usize;
                 readers &= readers - 1;
-                let (clock, read_lane) = (self.reads[row + reader] >> 6, (self.reads[row + reader] & 63) as u8);
+                let (clock, read_lane) =
+                    (self.reads[row + reader] >> 6, (self.reads[row + reader] & 63) as u8);
                 let same_warp = reader == agent.index && reader < self.warps;
                 let unordered = if same_warp {
                     read_lane != lane && clock == clocks.seen[reader]
@@ -225,10 +228,10 @@ impl SharedMemory {
 
 fn race(at: usize, what: &str, agent: usize, warps: usize, lane: u8) -> Step {
     let lane = if lane == ANY_LANE { String::new() } else { format!(", lane {lane}") };
-    let who = if agent < warps {
-        format!("warp {agent}{lane}")
-    } else {
-        "an asynchronous operation".to_owned()
-    };
-    stop(FaultKind::Race, format!("expected bytes {at} of shared memory to be ordered behind a {what} of {who}"))
+    let who =
+        if agent < warps { format!("warp {agent}{lane}") } else { "an asynchronous operation".to_owned() };
+    stop(
+        FaultKind::Race,
+        format!("expected bytes {at} of shared memory to be ordered behind a {what} of {who}"),
+    )
 }

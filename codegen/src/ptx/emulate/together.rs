@@ -97,4 +97,3 @@ fn shuffle(warp: &mut Warp, instruction: &Instruction, mode: Shuffle, mask: u32)
     }
     Ok(())
 }
-

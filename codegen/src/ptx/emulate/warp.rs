@@ -29,6 +29,8 @@ pub(super) struct Warp {
     /// Of each register the lanes that were written.
     pub(super) ready: Vec<u32>,
     pub(super) pc: [u32; 32],
+    /// The lanes that have a thread.
+    pub(super) launched: u32,
     /// The lanes that have not ended.
     pub(super) alive: u32,
     /// Whether all of them are at the same instruction.
@@ -80,6 +82,7 @@ impl Warp {
             registers: vec![[0xcbcb_cbcb_cbcb_cbcb; 32]; kernel.slots as usize],
             ready: vec![0; kernel.slots as usize],
             pc: [0; 32],
+            launched: u32::MAX >> (32 - count),
             alive: u32::MAX >> (32 - count),
             converged: true,
             waits_at: None,

@@ -12,7 +12,13 @@ use super::shared::Agent;
 use super::warp::{PendingUse, Row};
 
 impl Block<'_> {
-    pub(super) fn group_product(&mut self, warp: usize, instruction: &Instruction, op: MatrixOp, pc: u32) -> Step {
+    pub(super) fn group_product(
+        &mut self,
+        warp: usize,
+        instruction: &Instruction,
+        op: MatrixOp,
+        pc: u32,
+    ) -> Step {
         match op {
             MatrixOp::GroupFence => self.warps[warp].unfenced.fill(false),
             MatrixOp::GroupCommit => self.warps[warp].product_group += 1,
@@ -60,11 +66,12 @@ impl Block<'_> {
     }
 
     fn group_multiply(&mut self, warp: usize, instruction: &Instruction, op: MatrixOp) -> Step {
-        let MatrixOp::GroupMultiply { shape, a_in_registers, negate_a, negate_b, a_transposed, b_transposed } = op
+        let MatrixOp::GroupMultiply { shape, a_in_registers, negate_a, negate_b, a_transposed, b_transposed } =
+            op
         else {
             return Ok(());
         };
-        if self.warps.len() % 4 != 0 {
+        if !self.warps.len().is_multiple_of(4) {
             return stop(FaultKind::DivergentCollective, "expected a block of whole warpgroups");
         }
         let MmaShape { n, k, a, b, c } = shape;
@@ -97,7 +104,8 @@ impl Block<'_> {
                 let before = if adds { c.zero_extend(old[register][lane] >> shift) } else { 0 };
                 let value = accumulate(c, before, pairs.map(|(x, y)| sign * x * y));
                 let target = &mut self.warps[warp].row_mut(instruction.written[register])[lane];
-                *target = if c.bits() == 32 { value } else { *target & !(c.mask() << shift) | value << shift };
+                *target =
+                    if c.bits() == 32 { value } else { *target & !(c.mask() << shift) | value << shift };
             }
         }
         let group = self.warps[warp].product_group;

@@ -19,7 +19,10 @@ pub(crate) enum MbarrierOp {
     Init,
     Invalidate,
     /// Arrives, expecting bytes first where it says so.
-    Arrive { expects: bool, counted: bool },
+    Arrive {
+        expects: bool,
+        counted: bool,
+    },
     Expect,
     /// Whether the phase of a parity is complete.
     Wait,
@@ -29,7 +32,9 @@ pub(crate) enum MbarrierOp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BarrierOp {
     /// At a barrier of the block; whether it waits there.
-    Block { waits: bool },
+    Block {
+        waits: bool,
+    },
     Fence(FenceKind),
     Mbarrier(MbarrierOp),
 }

@@ -13,20 +13,31 @@ pub(crate) enum CopyOp {
     },
     Commit,
     /// Until at most so many groups of the thread are under way.
-    Wait { pending: u32 },
+    Wait {
+        pending: u32,
+    },
     /// Until nothing of the thread is under way, in a group or not.
     WaitAll,
     /// Bytes in a row, from global to shared memory and to a barrier there, or from shared to global memory.
-    Bulk { loads: bool },
+    Bulk {
+        loads: bool,
+    },
     /// A box of a tensor.
-    Tensor { loads: bool, rank: usize },
+    Tensor {
+        loads: bool,
+        rank: usize,
+    },
     BulkCommit,
     /// Until at most so many groups are under way; with `reads` until their sources have been read.
-    BulkWait { pending: u32, reads: bool },
+    BulkWait {
+        pending: u32,
+        reads: bool,
+    },
 }
 
 const CACHED: &str = "shared shared::cta shared::cluster global L2::64B L2::128B L2::256B L2::cache_hint";
-const BULK: &str = "shared::cta shared::cluster global mbarrier::complete_tx::bytes bulk_group L2::cache_hint";
+const BULK: &str =
+    "shared::cta shared::cluster global mbarrier::complete_tx::bytes bulk_group L2::cache_hint";
 const TENSOR: &str = "1d 2d 3d 4d 5d tile shared::cta shared::cluster global mbarrier::complete_tx::bytes \
                       bulk_group L2::cache_hint";
 
@@ -59,8 +70,12 @@ fn thread(form: &Form<'_>, sizes: &[u32]) -> Result<Op, String> {
 
 /// Whether a bulk copy goes to shared memory.
 fn loads(form: &Form<'_>) -> Result<bool, String> {
-    let spaces: Vec<bool> =
-        form.modifiers.iter().filter(|m| m.starts_with("shared") || **m == "global").map(|m| *m != "global").collect();
+    let spaces: Vec<bool> = form
+        .modifiers
+        .iter()
+        .filter(|m| m.starts_with("shared") || **m == "global")
+        .map(|m| *m != "global")
+        .collect();
     match (&spaces[..], form.has("mbarrier::complete_tx::bytes"), form.has("bulk_group")) {
         ([true, false], true, false) => Ok(true),
         ([false, true], false, true) => Ok(false),

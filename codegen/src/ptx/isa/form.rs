@@ -136,7 +136,8 @@ fn attach(entry: &Entry, operands: &[Operand], to: &mut Instruction) -> Result<(
     let kinds: SmallVec<[u8; 8]> = entry.operands.bytes().filter(|b| *b != b'?').collect();
     let least = entry.operands.bytes().position(|b| b == b'?').unwrap_or(kinds.len());
     if operands.len() < least || operands.len() > kinds.len() {
-        let count = if least == kinds.len() { format!("{least}") } else { format!("{least} to {}", kinds.len()) };
+        let count =
+            if least == kinds.len() { format!("{least}") } else { format!("{least} to {}", kinds.len()) };
         return Err(format!("expected {count} operands of `{}`, got {}", entry.name, operands.len()));
     }
     for (index, (kind, operand)) in kinds.iter().zip(operands).enumerate() {

@@ -16,10 +16,18 @@ pub(crate) struct MmaShape {
 /// An instruction on matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatrixOp {
-    Load { count: usize, transposed: bool },
-    Store { count: usize, transposed: bool },
+    Load {
+        count: usize,
+        transposed: bool,
+    },
+    Store {
+        count: usize,
+        transposed: bool,
+    },
     /// A product of a warp, with 16 rows.
-    Multiply { shape: MmaShape },
+    Multiply {
+        shape: MmaShape,
+    },
     /// A product of a warpgroup, with 64 rows.
     GroupMultiply {
         shape: MmaShape,
@@ -32,7 +40,9 @@ pub(crate) enum MatrixOp {
     },
     GroupFence,
     GroupCommit,
-    GroupWait { pending: u32 },
+    GroupWait {
+        pending: u32,
+    },
 }
 
 const MOVES: &str = "m8n8 x1 x2 x4 trans shared shared::cta";

@@ -20,8 +20,16 @@ pub(crate) enum AtomicFn {
 /// An instruction that accesses memory, or makes addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MemoryOp {
-    Load { space: Space, dtype: Type, count: usize },
-    Store { space: Space, dtype: Type, count: usize },
+    Load {
+        space: Space,
+        dtype: Type,
+        count: usize,
+    },
+    Store {
+        space: Space,
+        dtype: Type,
+        count: usize,
+    },
     Atomic {
         space: Space,
         function: AtomicFn,
@@ -32,7 +40,10 @@ pub(crate) enum MemoryOp {
         releases: bool,
     },
     /// Between an address of a space and a generic one.
-    Address { space: Space, to_space: bool },
+    Address {
+        space: Space,
+        to_space: bool,
+    },
     /// Something that changes only how fast the program runs.
     Hint,
 }

@@ -29,7 +29,11 @@ pub(crate) enum Logic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SelectOp {
     /// Between registers, or a vector and the register that holds it.
-    Move { dtype: Type, destination: usize, source: usize },
+    Move {
+        dtype: Type,
+        destination: usize,
+        source: usize,
+    },
     Compare {
         comparison: Comparison,
         /// Whether a comparison with NaN holds.
@@ -39,7 +43,9 @@ pub(crate) enum SelectOp {
         /// Subnormal operands are zeros.
         flush: bool,
     },
-    Select { dtype: Type },
+    Select {
+        dtype: Type,
+    },
 }
 
 const COMPARISONS: &[(&str, (Comparison, bool))] = &[
@@ -85,7 +91,9 @@ fn setp(form: &Form<'_>) -> Result<Op, String> {
     let (comparison, unordered) = form.choose(COMPARISONS)?;
     let logic = form.pick(&[("and", Logic::And), ("or", Logic::Or), ("xor", Logic::Xor)]);
     if logic.is_some() != (form.operands.len() == 4) {
-        return Err("expected a predicate behind the operands with `.and`, `.or`, `.xor`, and only then".into());
+        return Err(
+            "expected a predicate behind the operands with `.and`, `.or`, `.xor`, and only then".into()
+        );
     }
     let special = unordered || comparison == Comparison::Number;
     if special && !matches!(dtype.kind(), Kind::Float) {

@@ -26,13 +26,18 @@ pub(crate) enum Vote {
 pub(crate) enum WarpOp {
     Shuffle(Shuffle),
     Vote(Vote),
-    Reduce { function: AtomicFn, dtype: Type },
+    Reduce {
+        function: AtomicFn,
+        dtype: Type,
+    },
     /// The lanes that run together now.
     Active,
     /// One lane of those named.
     Elect,
     /// The lanes with the same value.
-    Match { dtype: Type },
+    Match {
+        dtype: Type,
+    },
     Synchronise,
 }
 
@@ -50,18 +55,13 @@ pub(super) const TABLE: &[Entry] = &[
 
 fn shuffle(form: &Form<'_>) -> Result<Op, String> {
     form.type_of(&[Type::B32])?;
-    let modes = [
-        ("up", Shuffle::Up),
-        ("down", Shuffle::Down),
-        ("bfly", Shuffle::Butterfly),
-        ("idx", Shuffle::Index),
-    ];
+    let modes =
+        [("up", Shuffle::Up), ("down", Shuffle::Down), ("bfly", Shuffle::Butterfly), ("idx", Shuffle::Index)];
     Ok(Op::Warp(WarpOp::Shuffle(form.choose(&modes)?)))
 }
 
 fn vote(form: &Form<'_>) -> Result<Op, String> {
-    let modes =
-        [("any", Vote::Any), ("all", Vote::All), ("uni", Vote::Uniform), ("ballot", Vote::Ballot)];
+    let modes = [("any", Vote::Any), ("all", Vote::All), ("uni", Vote::Uniform), ("ballot", Vote::Ballot)];
     let vote = form.choose(&modes)?;
     form.type_of(&[if vote == Vote::Ballot { Type::B32 } else { Type::Pred }])?;
     Ok(Op::Warp(WarpOp::Vote(vote)))

@@ -132,7 +132,12 @@ struct Body {
 }
 
 impl Body {
-    fn label(&mut self, parser: &mut Parser<'_>, names: &mut Names, kernel: &Kernel) -> Result<(), ParseError> {
+    fn label(
+        &mut self,
+        parser: &mut Parser<'_>,
+        names: &mut Names,
+        kernel: &Kernel,
+    ) -> Result<(), ParseError> {
         let token = parser.peek();
         let name = parser.word("a label")?;
         parser.expect(b':')?;
@@ -171,9 +176,7 @@ impl Body {
         let place = Place { line: token.line, text: (first.begin, parser.peek().end) };
         parser.expect(b';')?;
         let decoded = isa::decode(name, guard, &operands, place);
-        if decoded.is_ok()
-            && operands.iter().any(|o| matches!(o, isa::Operand::Label(_)))
-        {
+        if decoded.is_ok() && operands.iter().any(|o| matches!(o, isa::Operand::Label(_))) {
             self.uses.push((kernel.code.len() as u32, token_at));
         }
         kernel.code.push(decoded.map_err(|message| parser.error_at(token, &message))?);

@@ -29,6 +29,16 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(ParseError { line: 1, column: 1, message: "expected less than 4 GiB of text".into() });
     }
+    if let Some(at) = bytes.iter().position(|b| !b.is_ascii()) {
+        // The assembler takes no other characters, not even in comments.
+        let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        let column = at - bytes[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1) + 1;
+        return Err(ParseError {
+            line: line as u32,
+            column: column as u32,
+            message: "expected ASCII".into(),
+        });
+    }
     let mut found = Vec::new();
     let (mut at, mut line, mut line_begin) = (0, 1, 0);
     while at < bytes.len() {
@@ -57,11 +67,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
                 let Some(length) = text[at + 2..].find("*/") else {
                     return fail("expected the end of a comment");
                 };
-                for newline in at..at + 2 + length {
-                    if bytes[newline] == b'\n' {
-                        line += 1;
-                        line_begin = newline + 1;
-                    }
+                for (newline, _) in text[at..at + 2 + length].match_indices('\n') {
+                    line += 1;
+                    line_begin = at + newline + 1;
                 }
                 at += length + 4;
                 continue;
@@ -86,8 +94,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
                 at = word_end(bytes, at + 1);
                 TokenKind::Word
             }
-            b';' | b',' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'@' | b'!' | b'|' | b'+' | b'-' | b':'
-            | b'=' | b'<' | b'>' => {
+            b';' | b',' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'@' | b'!' | b'|' | b'+' | b'-'
+            | b':' | b'=' | b'<' | b'>' => {
                 at += 1;
                 TokenKind::Punctuation(byte)
             }

@@ -183,7 +183,9 @@ impl<'a> Parser<'a> {
         let end = self.peek();
         self.expect(b';')?;
         if bytes.is_none() != is_extern {
-            return Err(self.error_at(end, "expected `.extern` for a variable without a size, and only there"));
+            return Err(
+                self.error_at(end, "expected `.extern` for a variable without a size, and only there")
+            );
         }
         Ok(Variable { name, local, align: align.unwrap_or(dtype.bytes() as u32), bytes })
     }
@@ -265,7 +267,8 @@ impl<'a> Parser<'a> {
                 ".maxntid" | ".reqntid" => {
                     let product = numbers.iter().try_fold(1i64, |p, n| p.checked_mul(*n));
                     let threads = product.and_then(|p| u32::try_from(p).ok());
-                    max_threads = Some(threads.ok_or_else(|| self.error_at(token, "expected sizes of a block"))?);
+                    max_threads =
+                        Some(threads.ok_or_else(|| self.error_at(token, "expected sizes of a block"))?);
                 }
                 ".minnctapersm" | ".maxnctapersm" | ".maxnreg" => {}
                 other => {

@@ -219,9 +219,8 @@ impl Parser<'_> {
             _ => return Err(self.error_at(token, "expected a register, a variable or a number in brackets")),
         };
         let mut coordinates = Vec::new();
-        if self.eat(b'+') {
-            offset = self.number()?;
-        } else if self.is(b'-') {
+        // A minus is the number's own.
+        if self.eat(b'+') || self.is(b'-') {
             offset = self.number()?;
         }
         if self.eat(b',') {
@@ -251,7 +250,11 @@ pub(super) fn number(text: &str) -> Result<i64, String> {
     let wrong = || format!("expected a number, got `{text}`");
     let hex = |digits: &str, count: usize| {
         let fits = digits.len() == count && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if fits { u64::from_str_radix(digits, 16).map(|v| v as i64).map_err(|_| wrong()) } else { Err(wrong()) }
+        if fits {
+            u64::from_str_radix(digits, 16).map(|v| v as i64).map_err(|_| wrong())
+        } else {
+            Err(wrong())
+        }
     };
     match text.as_bytes() {
         [b'0', b'f' | b'F', ..] => return hex(&text[2..], 8),

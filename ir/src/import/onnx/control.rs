@@ -4,6 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::context::{Cx, Refusal, Results, Step, ensure, sequence};
 use super::proto::GraphProto;
+use super::structure::Structure;
 use super::values::{Form, Held, Item};
 use super::{DEEPEST, Importer, REPORTED};
 use crate::dim::{Dim, Range};
@@ -154,6 +155,7 @@ fn branch(cx: &mut Cx<'_, '_>) -> Results {
     }
     let mut operands = vec![condition];
     let mut regions = Vec::new();
+    let mut structures = Vec::new();
     for body in bodies {
         let outer = cx.importer.open_region(Names::default());
         operands.truncate(1);
@@ -165,12 +167,19 @@ fn branch(cx: &mut Cx<'_, '_>) -> Results {
         cx.importer.graph = region;
         cx.importer.scopes = vec![names];
         let outputs = cx.importer.inline(body, Names::default());
-        let outputs =
-            outputs.and_then(|items| tensors(&items)).and_then(|held| add_outputs(cx.importer, &held));
+        let structure = outputs.and_then(|items| {
+            let mut held = Vec::new();
+            let parts =
+                items.iter().map(|i| Structure::of(i, &mut held)).collect::<Step<Vec<Structure>>>()?;
+            add_outputs(cx.importer, &held)?;
+            Ok(parts)
+        });
         let region = cx.importer.close_region(outer);
-        outputs?;
+        structures.push(structure?);
         regions.push(region);
     }
+    let same = structures[0] == structures[1];
+    ensure!(same, "expected branches that give tensors or sequences alike, got different ones");
     let mut types = Vec::new();
     for (a, b) in regions[0].output_types().zip(regions[1].output_types()) {
         let fits = a.dtype == b.dtype && a.shape.rank() == b.shape.rank();
@@ -181,7 +190,9 @@ fn branch(cx: &mut Cx<'_, '_>) -> Results {
         .into_iter()
         .map(|(a, other)| TensorType::new(a.dtype, common_extents(cx, &a.shape, &other)))
         .collect();
-    finish(cx, Op::If, &operands, vec![Attr::from(types)], regions)
+    let mut results = finish(cx, Op::If, &operands, vec![Attr::from(types)], regions)?.into_iter();
+    let filled = structures[0].iter().map(|s| s.fill(&mut results)).collect::<Option<Vec<Item>>>();
+    filled.ok_or_else(|| Refusal::new("expected as many results as the branches give"))
 }
 
 fn add_outputs(importer: &mut Importer<'_>, outputs: &[Held]) -> Step<()> {

@@ -7,10 +7,12 @@
 mod compose;
 mod context;
 mod control;
+mod declared;
 mod fold;
 mod functions;
 mod ops;
 mod proto;
+mod structure;
 mod tensor;
 mod values;
 
@@ -40,6 +42,8 @@ pub struct Options {
     pub sequences: FxHashMap<String, Vec<TensorType>>,
     /// Inputs of optional type that are empty.
     pub absent: FxHashSet<String>,
+    /// Inputs whose extents are all open, whatever the model says of them.
+    pub open: FxHashSet<String>,
 }
 
 /// Reads a model and, from the folder it lies in, its external data.
@@ -119,6 +123,8 @@ pub struct Signature {
     pub inputs: Vec<(String, ValueKind)>,
     /// The outputs in order.
     pub outputs: Vec<(String, ValueKind)>,
+    /// The domain and operator of each node.
+    pub operators: Vec<(String, String)>,
 }
 
 /// Reads only what a model takes and gives.
@@ -136,7 +142,9 @@ pub fn signature(path: &Path) -> Result<Signature, Report> {
     };
     let list = |infos: &[ValueInfoProto]| infos.iter().map(|i| (i.name.clone(), kind(i))).collect::<Vec<_>>();
     let inputs = list(&main.input).into_iter().filter(|(name, _)| !known.contains(name.as_str())).collect();
-    Ok(Signature { inputs, outputs: list(&main.output) })
+    let operator = |node: &NodeProto| (canonical_domain(&node.domain).to_owned(), node.op_type.clone());
+    let operators = main.node.iter().map(operator).collect();
+    Ok(Signature { inputs, outputs: list(&main.output), operators })
 }
 
 /// The operators that have a rule, as domain, name and first version.
@@ -175,6 +183,7 @@ pub(crate) struct Importer<'m> {
     nodes: usize,
     fresh: u32,
     files: Files,
+    declared: declared::Declared<'m>,
     problems: Vec<Problem>,
 }
 
@@ -193,6 +202,7 @@ impl<'m> Importer<'m> {
             nodes: 0,
             fresh: 0,
             files: Files::new(folder),
+            declared: declared::Declared::default(),
             problems: Vec::new(),
         }
     }
@@ -204,6 +214,7 @@ impl<'m> Importer<'m> {
         self.graph.name = identifier(&main.name);
         self.initializers(main);
         self.inputs(main, options);
+        self.declared.read(main);
         self.import_nodes(&main.node);
         self.outputs(main);
         if !self.problems.is_empty() {
@@ -275,7 +286,6 @@ impl<'m> Importer<'m> {
     }
 
     fn inputs(&mut self, graph: &'m GraphProto, options: &Options) {
-        let mut symbols: FxHashMap<&'m str, Symbol> = FxHashMap::default();
         for input in &graph.input {
             if self.scopes[0].contains_key(input.name.as_str()) {
                 continue;
@@ -284,7 +294,7 @@ impl<'m> Importer<'m> {
                 self.define(&input.name, item);
                 continue;
             }
-            let item = match self.parameter_type(input, &mut symbols) {
+            let item = match self.parameter_type(input, options.open.contains(&input.name)) {
                 Ok(ty) => self.parameter(&input.name, ty),
                 Err(message) => {
                     self.model_problem("type", format!("input `{}`: {message}", input.name));
@@ -313,11 +323,7 @@ impl<'m> Importer<'m> {
         options.absent.contains(name).then_some(Item::Optional(None))
     }
 
-    fn parameter_type(
-        &mut self,
-        input: &'m ValueInfoProto,
-        symbols: &mut FxHashMap<&'m str, Symbol>,
-    ) -> Result<TensorType, String> {
+    fn parameter_type(&mut self, input: &'m ValueInfoProto, open: bool) -> Result<TensorType, String> {
         let tensor = match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
             Some(TypeValue::Tensor(tensor)) => tensor,
             Some(TypeValue::Optional(inner)) => match inner.elem_type.as_ref().and_then(|t| t.value.as_ref())
@@ -342,8 +348,8 @@ impl<'m> Importer<'m> {
             .collect();
         tensor::extents(&known)?;
         let dims = shape.dim.iter().map(|d| match &d.value {
-            Some(DimensionValue::Value(v)) if *v >= 0 => Dim::from(*v),
-            Some(DimensionValue::Param(name)) if !name.is_empty() => self.named_extent(name, symbols),
+            Some(DimensionValue::Value(v)) if *v >= 0 && !open => Dim::from(*v),
+            Some(DimensionValue::Param(name)) if !name.is_empty() => self.named_extent(name),
             _ => self.fresh(EXTENT),
         });
         let shape: Shape = dims.collect();
@@ -354,19 +360,19 @@ impl<'m> Importer<'m> {
     }
 
     /// The symbol of a name of the model; different names get different symbols.
-    fn named_extent(&mut self, name: &'m str, symbols: &mut FxHashMap<&'m str, Symbol>) -> Dim {
-        if let Some(symbol) = symbols.get(name) {
+    fn named_extent(&mut self, name: &'m str) -> Dim {
+        if let Some(symbol) = self.declared.symbols.get(name) {
             return Dim::sym(symbol.clone());
         }
         let base = identifier(name);
         let mut symbol = Symbol::new(&base);
         let mut suffix = 2;
-        while symbols.values().any(|s| *s == symbol) || self.graph.in_scope(&symbol) {
+        while self.declared.symbols.values().any(|s| *s == symbol) || self.graph.in_scope(&symbol) {
             symbol = Symbol::new(&format!("{base}_{suffix}"));
             suffix += 1;
         }
         self.graph.set_range(symbol.clone(), EXTENT);
-        symbols.insert(name, symbol.clone());
+        self.declared.symbols.insert(name, symbol.clone());
         Dim::sym(symbol)
     }
 
@@ -425,6 +431,7 @@ impl<'m> Importer<'m> {
             for name in &node.output {
                 let item = results.next().unwrap_or(Item::Poison);
                 if !name.is_empty() {
+                    let item = self.decided(name, item);
                     self.define(name, item);
                 }
             }

@@ -201,3 +201,31 @@ fn tensors_that_claim_more_than_the_file_holds_are_refused() {
     }
     assert!(import(&whole).unwrap_err().to_string().contains("initializer `w`"));
 }
+
+/// Two open extents are added; the model says what comes of it, or something else of a value that needs no word.
+#[test]
+fn stated_extents_decide_only_what_inference_leaves_open() {
+    let build = |stated: &[&str]| {
+        model(GraphProto {
+            name: "main".into(),
+            input: vec![info("x", 1, &["a", "4"]), info("y", 1, &["b", "4"])],
+            output: vec![info("z", 1, &["a", "4"])],
+            node: vec![
+                node("Add", &["x", "y"], &["sum"], vec![]),
+                node("Relu", &["x"], &["r"], vec![]),
+                node("Add", &["sum", "r"], &["z"], vec![]),
+            ],
+            value_info: vec![info("sum", 1, stated), info("r", 1, &["b", "4"])],
+            ..GraphProto::default()
+        })
+    };
+    let shape = |model: &ModelProto| import(model).unwrap().output_types().next().unwrap().shape.to_string();
+    assert_eq!(shape(&build(&["a", "4"])), "[a, 4]");
+    // A name that no input has says nothing; the output's own shape decides.
+    assert_eq!(shape(&build(&["c", "4"])), "[a, 4]");
+    let graph = import(&build(&["a", "4"])).unwrap();
+    let tensor = |rows: usize| Tensor::zeros(crate::dtype::DType::F32, &[rows, 4]).unwrap();
+    assert!(eval::evaluate(&graph, &[tensor(3), tensor(3)]).is_ok());
+    assert!(eval::evaluate(&graph, &[tensor(3), tensor(1)]).is_ok());
+    assert!(eval::evaluate(&graph, &[tensor(1), tensor(3)]).is_err());
+}

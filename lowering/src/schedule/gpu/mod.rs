@@ -7,6 +7,7 @@
 mod contraction;
 mod elements;
 mod loops;
+mod phases;
 mod rows;
 mod sequence;
 mod tensor;
@@ -35,6 +36,7 @@ pub fn schedule_gpu(nest: &Nest, machine: &GpuMachine) -> Nest {
     let body = tensor::schedule(nest, machine)
         .or_else(|| contraction::schedule(nest, machine))
         .or_else(|| rows::schedule(nest, machine))
+        .or_else(|| phases::schedule(nest, machine))
         .or_else(|| elements::schedule(nest, machine))
         .unwrap_or_else(|| sequence::schedule(nest, machine));
     Nest { body, ..nest.clone() }

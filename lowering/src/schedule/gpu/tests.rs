@@ -84,7 +84,7 @@ fn attention_and_groups() {
            return %0, %1
          }",
         &[],
-        "scores: f32[40] in shared",
+        "scores: f32[56, 128] in shared",
     );
 }
 

@@ -434,26 +434,32 @@ pub(crate) fn deform_conv(cx: &mut Cx<'_, '_>) -> Results {
 /// Columns of windows are added back to where they came from.
 fn col2im(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
-    let image = cx.const_ints(1, "image_shape")?;
-    let block = cx.const_ints(2, "block_shape")?;
+    let sizes = crate::dim::Range { lo: 1, ..crate::dim::Range::EXTENT };
+    let (image, block) = (cx.dims(1, sizes)?, cx.dims(2, sizes)?);
     let n = image.len();
     ensure!(
         block.len() == n && n > 0 && cx.rank(x) == 3,
         "expected shapes of one rank and columns of rank 3"
     );
-    ensure!(block.iter().chain(&image).all(|v| (1..1 << 31).contains(v)), "expected positive shapes");
+    let positive = |d: &Dim| d.as_const().is_none_or(|v| (1..1 << 31).contains(&v));
+    ensure!(block.iter().chain(&image).all(positive), "expected positive shapes");
     let (strides, dilations) = (cx.positive("strides", n)?, cx.positive("dilations", n)?);
     let pads = cx.ints("pads").map_or(vec![0; 2 * n], <[i64]>::to_vec);
     ensure!(pads.len() == 2 * n && pads.iter().all(|p| (0..1 << 31).contains(p)), "expected {} pads", 2 * n);
     let shape = cx.shape(x);
-    let taps: i64 = block.iter().product();
-    let channels = shape[1].floor_div(&Dim::from(taps));
-    let padded: Vec<i64> = (0..n).map(|i| image[i] + pads[i] + pads[n + i]).collect();
-    let counts: Vec<i64> =
-        (0..n).map(|i| (padded[i] - dilations[i] * (block[i] - 1) - 1).div_euclid(strides[i]) + 1).collect();
-    ensure!(counts.iter().all(|c| *c > 0), "expected windows that fit the image");
+    let taps: Dim = block.iter().cloned().product();
+    let channels = shape[1].floor_div(&taps);
+    let padded: Vec<Dim> = (0..n).map(|i| &image[i] + &Dim::from(pads[i] + pads[n + i])).collect();
+    let counts: Vec<Dim> = (0..n)
+        .map(|i| {
+            let reach = &(&block[i] - &Dim::ONE) * &Dim::from(dilations[i]);
+            let rest = &(&padded[i] - &reach) - &Dim::ONE;
+            &rest.floor_div(&Dim::from(strides[i])) + &Dim::ONE
+        })
+        .collect();
+    ensure!(counts.iter().all(|c| c.as_const().is_none_or(|c| c > 0)), "expected windows that fit the image");
     // Where each element of each window lies in the padded image: [block…, counts…].
-    let mut extents: Vec<Dim> = block.iter().chain(&counts).map(|v| Dim::from(*v)).collect();
+    let extents: Vec<Dim> = block.iter().chain(&counts).cloned().collect();
     let mut index: Option<Value> = None;
     for i in 0..n {
         let (tap, at) = (cx.iota(&extents, i, DType::I64)?, cx.iota(&extents, n + i, DType::I64)?);
@@ -461,27 +467,27 @@ fn col2im(cx: &mut Cx<'_, '_>) -> Results {
         let place = cx.add(tap, at)?;
         index = Some(match index {
             Some(so_far) => {
-                let scaled = cx.with(S::Mul, so_far, padded[i] as f64)?;
+                let extent = cx.dim_value(&padded[i], DType::I64)?;
+                let scaled = cx.mul(so_far, extent)?;
                 cx.add(scaled, place)?
             }
             None => place,
         });
     }
     let index = index.ok_or_else(|| Refusal::new("expected an image with axes"))?;
-    extents.clear();
-    let (all, windows): (i64, i64) = (padded.iter().product(), counts.iter().product());
-    let rows = cx.reshape(index, &[Dim::from(taps * windows), Dim::ONE])?;
-    let updates = cx.reshape(x, &[&shape[0] * &channels, Dim::from(taps * windows)])?;
+    let all: Dim = padded.iter().cloned().product();
+    let count = &taps * &counts.iter().cloned().product::<Dim>();
+    let rows = cx.reshape(index, &[count.clone(), Dim::ONE])?;
+    let updates = cx.reshape(x, &[&shape[0] * &channels, count])?;
     let updates = cx.transpose(updates, &[1, 0])?;
     let zero = cx.like_zero(x)?;
-    let target = cx.broadcast(zero, &[Dim::from(all), &shape[0] * &channels])?;
+    let target = cx.broadcast(zero, &[all, &shape[0] * &channels])?;
     let y = cx.node(Op::ScatterNd, &[target, rows, updates], ["add".into()])?;
     let y = cx.transpose(y, &[1, 0])?;
-    let mut out = vec![shape[0].clone(), channels];
-    out.extend(padded.iter().map(|p| Dim::from(*p)));
+    let out: Vec<Dim> = [shape[0].clone(), channels].into_iter().chain(padded).collect();
     let mut y = cx.reshape(y, &out)?;
-    for i in 0..n {
-        y = cx.slice(y, 2 + i, &Dim::from(pads[i]), &Dim::from(image[i]))?;
+    for (i, extent) in image.iter().enumerate() {
+        y = cx.slice(y, 2 + i, &Dim::from(pads[i]), extent)?;
     }
     cx.one(y)
 }

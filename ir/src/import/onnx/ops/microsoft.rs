@@ -7,7 +7,7 @@ use super::elementwise::{activate, sigmoid_gate};
 use super::normalization::{normalized, rms_normalized};
 use crate::dim::Dim;
 use crate::dtype::DType;
-use crate::graph::{Op, Value};
+use crate::graph::Value;
 use crate::scalar::ScalarOp as S;
 
 /// The rules of this domain.
@@ -27,12 +27,7 @@ pub(crate) const RULES: &[(&str, i64, Rule)] = &[
     ("Attention", 1, attention),
     ("MultiHeadAttention", 1, multi_head_attention),
     ("GroupQueryAttention", 1, group_query_attention),
-    ("MatMulNBits", 1, matmul_n_bits),
-    ("QLinearAdd", 1, |c| qlinear_binary(c, S::Add)),
-    ("QLinearMul", 1, |c| qlinear_binary(c, S::Mul)),
-    ("QLinearSigmoid", 1, |c| qlinear_unary(c, "Sigmoid")),
-    ("QLinearLeakyRelu", 1, |c| qlinear_unary(c, "LeakyRelu")),
-    ("QLinearConcat", 1, qlinear_concat),
+    ("EmbedLayerNormalization", 1, embed_layer_norm),
 ];
 
 /// Rules of the default domain that some exporters wrote before the standard had them.
@@ -56,10 +51,12 @@ fn quick_gelu(cx: &mut Cx<'_, '_>) -> Results {
 
 fn fused_matmul(cx: &mut Cx<'_, '_>) -> Results {
     let (mut x, mut y) = (cx.v(0)?, cx.v(1)?);
-    ensure!(
-        !cx.flag("transBatchA", false) && !cx.flag("transBatchB", false),
-        "expected `transBatchA` and `transBatchB` to be 0"
-    );
+    if cx.flag("transBatchA", false) {
+        x = batch_first(cx, x)?;
+    }
+    if cx.flag("transBatchB", false) {
+        y = batch_first(cx, y)?;
+    }
     if cx.flag("transA", false) && cx.rank(x) >= 2 {
         x = cx.swap_last(x)?;
     }
@@ -73,6 +70,14 @@ fn fused_matmul(cx: &mut Cx<'_, '_>) -> Results {
         z = cx.with(S::Mul, z, alpha)?;
     }
     cx.one(z)
+}
+
+/// `[M, B…, K]` as `[B…, M, K]`.
+fn batch_first(cx: &mut Cx<'_, '_>, x: Value) -> Step {
+    let rank = cx.rank(x);
+    ensure!(rank >= 3, "expected a rank of at least 3, got {rank}");
+    let perm: Vec<usize> = (1..rank - 1).chain([0, rank - 1]).collect();
+    cx.transpose(x, &perm)
 }
 
 fn activated(cx: &mut Cx<'_, '_>, x: Value) -> Step {
@@ -139,6 +144,42 @@ fn skip_layer_norm(cx: &mut Cx<'_, '_>, simplified: bool) -> Results {
     };
     // Results 1 and 2 are unused, as checked above; the input stands in for them.
     cx.many(&[y, x, x, sum])
+}
+
+/// Operands: ids, kinds, their embeddings with those of positions between them, gamma, beta, mask, positions. The
+/// results are the normalised sum of embeddings, how many tokens of each row the mask has, and the sum.
+fn embed_layer_norm(cx: &mut Cx<'_, '_>) -> Results {
+    let (ids, words, places) = (cx.v(0)?, cx.v(2)?, cx.v(3)?);
+    let (gamma, beta) = (cx.v(5)?, cx.v(6)?);
+    ensure!(cx.rank(ids) == 2, "expected ids of rank 2, got {}", cx.ty(ids));
+    let mut sum = cx.gather(words, ids, 0)?;
+    let at = match cx.opt(8)? {
+        Some(given) => given,
+        None => {
+            let steps = cx.extent(ids, 1);
+            let places = cx.range(&steps, DType::I64)?;
+            cx.unsqueeze(places, &[0])?
+        }
+    };
+    let place = cx.gather(places, at, 0)?;
+    sum = cx.add(sum, place)?;
+    if let (Some(kinds), Some(table)) = (cx.opt(1)?, cx.opt(4)?) {
+        let kind = cx.gather(table, kinds, 0)?;
+        sum = cx.add(sum, kind)?;
+    }
+    let y = normalized(cx, sum, Some(gamma), Some(beta), 2, cx.float("epsilon", 1e-12))?;
+    let count = match cx.opt(7)? {
+        Some(mask) => {
+            let mask = cx.cast(mask, DType::I32)?;
+            cx.sum(mask, &[1], false)?
+        }
+        None => {
+            let none = cx.number(DType::I32, 0.0)?;
+            let rows = cx.extent(ids, 0);
+            cx.broadcast(none, &[rows])?
+        }
+    };
+    cx.many(&[y, count, sum])
 }
 
 /// Positions `[B, S]`, or `[1]` from which on they count.
@@ -208,11 +249,11 @@ fn masked_bias(
     cx.select(m, b, never).map(Some)
 }
 
-/// One product for queries, keys and values, then attention.
+/// One product for queries, keys and values, then attention. What came before, `[2, B, H, P, D]`, stands in front
+/// of keys and values.
 fn attention(cx: &mut Cx<'_, '_>) -> Results {
     let (x, w) = (cx.v(0)?, cx.v(1)?);
     let dtype = cx.dtype(x);
-    ensure!(!cx.has(4) && !cx.wants(1), "expected no `past` and `present`");
     let heads = cx.int("num_heads", 0);
     let mut all = cx.product(x, w, dtype)?;
     if let Some(bias) = cx.opt(2)? {
@@ -230,18 +271,32 @@ fn attention(cx: &mut Cx<'_, '_>) -> Results {
         parts.push(cx.split_heads(part, heads)?);
         start = &start + size;
     }
-    let columns = cx.extent(x, 1);
+    let mut before = Dim::ZERO;
+    if let Some(past) = cx.opt(4)? {
+        ensure!(cx.rank(past) == 5, "expected a `past` of rank 5, got {}", cx.ty(past));
+        before = cx.extent(past, 3);
+        for (i, part) in parts[1..].iter_mut().enumerate() {
+            let old = cx.pick(past, 0, &Dim::from(i))?;
+            *part = cx.concat(&[old, *part], 2)?;
+        }
+    }
+    let columns = cx.extent(parts[1], 2);
     let mask = match cx.opt(3)? {
         Some(mask) => Some(integer_mask(cx, mask, &columns)?),
         None => None,
     };
     let bias = cx.opt(5)?;
     let mask = masked_bias(cx, mask, bias, dtype)?;
-    let causal = cx.flag("unidirectional", false).then_some(Dim::ZERO);
+    let causal = cx.flag("unidirectional", false).then_some(before);
     let scale = scale_or_default(cx, parts[0])?;
     let y = cx.attend(&Heads { q: parts[0], k: parts[1], v: parts[2], mask, scale, softcap: 0.0, causal })?;
     let y = cx.join_heads(y)?;
-    cx.one(y)
+    if !cx.wants(1) {
+        return cx.one(y);
+    }
+    let (k, v) = (cx.unsqueeze(parts[1], &[0])?, cx.unsqueeze(parts[2], &[0])?);
+    let present = cx.concat(&[k, v], 0)?;
+    cx.many(&[y, present])
 }
 
 /// Operands: query, key, value, bias, key_padding_mask, attention_bias, past_key, past_value.
@@ -289,11 +344,11 @@ fn multi_head_attention(cx: &mut Cx<'_, '_>) -> Results {
 }
 
 /// Operands: query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos_cache, sin_cache.
-/// `seqlens_k` holds the last index of each sequence; keys behind it are excluded.
+/// `seqlens_k` holds the last index of each sequence: its new rows end there, and keys behind it are not looked at.
+/// Caches are taken to be full: those of sequences that stand at different lengths are not moved together.
 fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     let (heads, shared) = (cx.int("num_heads", 0), cx.int("kv_num_heads", 0));
     ensure!(heads > 0 && shared > 0 && heads % shared == 0, "expected `kv_num_heads` to divide `num_heads`");
-    ensure!(cx.int("local_window_size", -1) <= 0, "expected no `local_window_size`");
     let packed = cx.v(0)?;
     let steps = cx.extent(packed, 1);
     let (mut q, mut k, v) = if cx.has(1) {
@@ -307,18 +362,17 @@ fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
             cx.slice(packed, 2, &(&wide + &narrow), &narrow)?,
         )
     };
-    let lengths = cx.opt(5)?;
+    // `[B, 1]`; a prompt that is shorter than the rows given for it starts at the first of them.
+    let lengths = cx.v(5)?;
+    let last = cx.cast(lengths, DType::I64)?;
+    let last = cx.reshape(last, &[cx.shape(last).elements(), Dim::ONE])?;
+    let rest = cx.dim_value(&(&steps - &Dim::ONE), DType::I64)?;
+    let start = cx.sub(last, rest)?;
+    let start = cx.with(S::Max, start, 0.0)?;
+    let rows = cx.range(&steps, DType::I64)?;
+    let at = cx.add(start, rows)?;
     if cx.flag("do_rotary", false) {
         let (cos, sin) = (cx.v(7)?, cx.v(8)?);
-        // A sequence's new rows end where its keys do.
-        let lengths = lengths.ok_or_else(|| Refusal::new("expected `seqlens_k`"))?;
-        let last = cx.cast(lengths, DType::I64)?;
-        let last = cx.reshape(last, &[cx.shape(last).elements(), Dim::ONE])?;
-        let places = cx.range(&steps, DType::I64)?;
-        let back = cx.dim_value(&(&steps - &Dim::ONE), DType::I64)?;
-        let places = cx.sub(places, back)?;
-        let at = cx.add(last, places)?;
-        let at = cx.with(S::Max, at, 0.0)?;
         let (cos, sin) = (cx.gather(cos, at, 0)?, cx.gather(sin, at, 0)?);
         let interleaved = cx.flag("rotary_interleaved", false);
         q = rotate(cx, q, cos, sin, &Rotation { heads, rotated: 0, interleaved })?;
@@ -326,115 +380,25 @@ fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     }
     let q = cx.split_heads(q, heads)?;
     let (mut k, mut v) = (cx.split_heads(k, shared)?, cx.split_heads(v, shared)?);
-    let mut past = Dim::ZERO;
     if let (Some(past_k), Some(past_v)) = (cx.opt(3)?, cx.opt(4)?) {
-        past = cx.extent(past_k, 2);
         (k, v) = (cx.concat(&[past_k, k], 2)?, cx.concat(&[past_v, v], 2)?);
     }
-    let mut mask = None;
-    if let Some(lengths) = lengths {
-        let columns = cx.extent(k, 2);
-        let places = cx.range(&columns, DType::I64)?;
-        let last = cx.cast(lengths, DType::I64)?;
-        let last = cx.reshape(last, &[cx.shape(last).elements(), Dim::ONE, Dim::ONE, Dim::ONE])?;
-        mask = Some(cx.bin(S::Le, places, last)?);
+    let columns = cx.extent(k, 2);
+    let places = cx.range(&columns, DType::I64)?;
+    let at = cx.unsqueeze(at, &[1, 3])?;
+    let last = cx.unsqueeze(last, &[2, 3])?;
+    let reach = cx.bin(S::Min, at, last)?;
+    let mut mask = cx.bin(S::Le, places, reach)?;
+    let window = cx.int("local_window_size", -1);
+    if window > 0 {
+        // A row sees so many keys, its own among them.
+        let before = cx.with(S::Sub, at, window as f64)?;
+        let near = cx.bin(S::Gt, places, before)?;
+        mask = cx.bin(S::And, mask, near)?;
     }
     let scale = scale_or_default(cx, q)?;
     let softcap = cx.float("softcap", 0.0);
-    let y = cx.attend(&Heads { q, k, v, mask, scale, softcap, causal: Some(past) })?;
+    let y = cx.attend(&Heads { q, k, v, mask: Some(mask), scale, softcap, causal: None })?;
     let y = cx.join_heads(y)?;
     cx.many(&[y, k, v])
-}
-
-/// A product with a matrix of few bits, in blocks along its columns with a scale each.
-fn matmul_n_bits(cx: &mut Cx<'_, '_>) -> Results {
-    let (x, packed, scales) = (cx.v(0)?, cx.v(1)?, cx.v(2)?);
-    ensure!(!cx.has(4), "expected no `g_idx`");
-    let (k, n) = (cx.int("K", 0), cx.int("N", 0));
-    let (bits, block) = (cx.int("bits", 4), cx.int("block_size", 0));
-    ensure!(k > 0 && n > 0 && block > 0, "expected positive `K`, `N` and `block_size`");
-    ensure!(bits == 4 || bits == 8, "expected 4 or 8 bits, got {bits}");
-    let blocks = (k + block - 1) / block;
-    let dtype = cx.dtype(x);
-    // Bytes hold two elements, the first in the low half.
-    let unpack = |cx: &mut Cx<'_, '_>, bytes: Value, rows: i64, columns: i64| -> Step {
-        if bits == 8 {
-            return cx.reshape(bytes, &[Dim::from(rows), Dim::from(columns)]);
-        }
-        let count = (columns + 1) / 2;
-        let bytes = cx.reshape(bytes, &[Dim::from(rows), Dim::from(count)])?;
-        let (low, high) = (cx.with(S::And, bytes, 15.0)?, cx.with(S::Shr, bytes, 4.0)?);
-        let (low, high) = (cx.unsqueeze(low, &[2])?, cx.unsqueeze(high, &[2])?);
-        let pairs = cx.concat(&[low, high], 2)?;
-        let all = cx.reshape(pairs, &[Dim::from(rows), Dim::from(2 * count)])?;
-        cx.slice(all, 1, &Dim::ZERO, &Dim::from(columns))
-    };
-    let weights = unpack(cx, packed, n * blocks, block)?;
-    let zero = match cx.opt(3)? {
-        Some(zero) if cx.dtype(zero) == DType::U8 => {
-            let zero = unpack(cx, zero, n, blocks)?;
-            cx.cast(zero, dtype)?
-        }
-        Some(zero) => cx.cast(zero, dtype)?,
-        None => cx.number(dtype, (1i64 << (bits - 1)) as f64)?,
-    };
-    let laid = [Dim::from(n * blocks), Dim::ONE];
-    let zero = if cx.rank(zero) == 0 { zero } else { cx.reshape(zero, &laid)? };
-    let scales = cx.reshape(scales, &laid)?;
-    let scales = cx.cast(scales, dtype)?;
-    let weights = cx.cast(weights, dtype)?;
-    let weights = cx.sub(weights, zero)?;
-    let weights = cx.mul(weights, scales)?;
-    let weights = cx.reshape(weights, &[Dim::from(n), Dim::from(blocks * block)])?;
-    let weights = cx.slice(weights, 1, &Dim::ZERO, &Dim::from(k))?;
-    let rank = cx.rank(x) as i64;
-    let mut y = cx.dot((x, weights), (&[], &[]), (&[rank - 1], &[1]), dtype)?;
-    if let Some(bias) = cx.opt(5)? {
-        y = cx.add(y, bias)?;
-    }
-    cx.one(y)
-}
-
-/// The real value of a quantised operand, its scale and zero point.
-fn real(cx: &mut Cx<'_, '_>, x: usize, scale: usize, zero: usize) -> Step {
-    let (x, scale) = (cx.v(x)?, cx.v(scale)?);
-    let source = cx.dtype(x);
-    let zero = cx.zero_point(zero, source, scale)?;
-    let (scale, zero) = (cx.laid_out(scale, x, 1, 0)?, cx.laid_out(zero, x, 1, 0)?);
-    cx.node(Op::Dequantize, &[x, scale, zero], [DType::F32.into()])
-}
-
-fn quantized(cx: &mut Cx<'_, '_>, x: Value, scale: usize, zero: usize, dtype: DType) -> Results {
-    let scale = cx.v(scale)?;
-    let zero = cx.zero_point(zero, dtype, scale)?;
-    let (scale, zero) = (cx.laid_out(scale, x, 1, 0)?, cx.laid_out(zero, x, 1, 0)?);
-    let y = cx.node(Op::Quantize, &[x, scale, zero], [dtype.into()])?;
-    cx.one(y)
-}
-
-fn qlinear_binary(cx: &mut Cx<'_, '_>, op: S) -> Results {
-    let dtype = cx.held(0)?.ty.dtype;
-    let (a, b) = (real(cx, 0, 1, 2)?, real(cx, 3, 4, 5)?);
-    let y = cx.bin(op, a, b)?;
-    quantized(cx, y, 6, 7, dtype)
-}
-
-fn qlinear_unary(cx: &mut Cx<'_, '_>, name: &str) -> Results {
-    let dtype = cx.held(0)?.ty.dtype;
-    let x = real(cx, 0, 1, 2)?;
-    let alpha = cx.attr("alpha").map(|a| f64::from(a.f));
-    let y = activate(cx, name, x, alpha, None)?;
-    quantized(cx, y, 3, 4, dtype)
-}
-
-/// Operands: the scale and zero point of the result, then three for each part.
-fn qlinear_concat(cx: &mut Cx<'_, '_>) -> Results {
-    let dtype = cx.held(1)?.ty.dtype;
-    let count = cx.inputs.len().saturating_sub(2) / 3;
-    let parts =
-        (0..count).map(|i| real(cx, 2 + 3 * i, 3 + 3 * i, 4 + 3 * i)).collect::<Step<Vec<Value>>>()?;
-    let first = *parts.first().ok_or_else(|| Refusal::new("expected at least one part"))?;
-    let axis = cx.axis("axis", 1, cx.rank(first))?;
-    let y = cx.concat(&parts, axis)?;
-    quantized(cx, y, 0, 1, dtype)
 }

@@ -1,11 +1,13 @@
 //! The rules, by operator: one table for each family, joined into one registry.
 
 pub(crate) mod attention;
+pub(crate) mod classical;
 pub(crate) mod contraction;
 pub(crate) mod elementwise;
 pub(crate) mod image;
 pub(crate) mod indexing;
 pub(crate) mod microsoft;
+pub(crate) mod microsoft_quantized;
 pub(crate) mod movement;
 pub(crate) mod normalization;
 pub(crate) mod pooling;
@@ -18,6 +20,7 @@ pub(crate) mod sequence;
 pub(crate) mod signal;
 pub(crate) mod slicing;
 pub(crate) mod source;
+pub(crate) mod text;
 
 use std::sync::LazyLock;
 
@@ -39,6 +42,7 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", image::RULES),
     ("", indexing::RULES),
     ("com.microsoft", microsoft::RULES),
+    ("com.microsoft", microsoft_quantized::RULES),
     ("", microsoft::DEFAULT_DOMAIN),
     ("", movement::RULES),
     ("", normalization::RULES),
@@ -51,6 +55,8 @@ static TABLES: &[(&str, &[Row])] = &[
     ("", slicing::RULES),
     ("", reduction::RULES),
     ("", source::RULES),
+    ("", text::RULES),
+    ("ai.onnx.ml", classical::RULES),
     ("", super::control::RULES),
 ];
 

@@ -1,7 +1,7 @@
 //! Operators that move elements: reshapes, slices, joins, paddings.
 
 use super::super::context::{Cx, Refusal, Results, Rule, Step, ensure};
-use super::runtime_axes::Mask;
+use super::runtime_axes::{Mask, scattered};
 use crate::dim::{Dim, Range};
 use crate::dtype::DType;
 use crate::graph::{Op, Value};
@@ -220,11 +220,14 @@ fn pad(cx: &mut Cx<'_, '_>) -> Results {
     } else {
         cx.dims(1, Range { lo: 0, ..SIZES })?
     };
-    let axes = if !old && cx.has(3) {
+    let hidden = !old && cx.has(3) && cx.held(3)?.elements().is_none();
+    let (pads, axes) = if hidden {
+        (runtime_pads(cx, rank)?, (0..rank).collect())
+    } else if !old && cx.has(3) {
         let axes = cx.const_ints(3, "axes")?;
-        cx.axes_of(&axes, rank)?
+        (pads, cx.axes_of(&axes, rank)?)
     } else {
-        (0..rank).collect()
+        (pads, (0..rank).collect())
     };
     ensure!(pads.len() == 2 * axes.len(), "expected {} pads, got {}", 2 * axes.len(), pads.len());
     let (mut lo, mut hi) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
@@ -267,6 +270,22 @@ fn pad(cx: &mut Cx<'_, '_>) -> Results {
     };
     let y = cx.pad_with(y, value, &lo, &hi)?;
     cx.one(y)
+}
+
+/// The paddings of every axis, of which those not among the axes given at run time have none.
+fn runtime_pads(cx: &mut Cx<'_, '_>, rank: usize) -> Step<Vec<Dim>> {
+    let (pads, axes) = (cx.v(1)?, cx.v(3)?);
+    let pads = cx.cast(pads, DType::I64)?;
+    let axes = cx.cast(axes, DType::I64)?;
+    let axes = cx.counted_from_start(axes, &Dim::from(rank))?;
+    let count = cx.extent(axes, 0);
+    let mut both = Vec::new();
+    for start in [Dim::ZERO, count.clone()] {
+        let given = cx.slice(pads, 0, &start, &count)?;
+        both.push(scattered(cx, 0.0, rank, axes, given)?);
+    }
+    let all = cx.concat(&both, 0)?;
+    cx.bind(all, Range { lo: 0, ..SIZES })
 }
 
 /// Each padded axis is gathered from where its element mirrors, repeats or wraps around to.

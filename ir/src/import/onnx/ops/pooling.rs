@@ -132,14 +132,19 @@ fn column_major(cx: &mut Cx<'_, '_>, index: Value, extents: &[Dim]) -> Step {
 
 fn average_pool(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
+    let y = averaged(cx, x)?;
+    cx.one(y)
+}
+
+/// The means of windows that the node's attributes describe.
+pub(crate) fn averaged(cx: &mut Cx<'_, '_>, x: Value) -> Step {
     let (window, declared) = pool_window(cx, x)?;
     let sum = cx.node(Op::PoolSum, &[x], attrs(&window))?;
     let padded = window.lo.iter().chain(&window.hi).any(|p| *p > 0);
     let counted = cx.flag("count_include_pad", false);
     if !padded || (counted && window.hi == declared) {
         let size: i64 = window.size.iter().product();
-        let y = cx.with(S::Div, sum, size as f64)?;
-        return cx.one(y);
+        return cx.with(S::Div, sum, size as f64);
     }
     // What counts is summed in the same windows: elements, and declared padding if that is asked for.
     let n = window.size.len();
@@ -165,8 +170,7 @@ fn average_pool(cx: &mut Cx<'_, '_>) -> Results {
         ones = cx.pad(ones, 1.0, &lo, &hi)?;
     }
     let count = cx.node(Op::PoolSum, &[ones], attrs(&inner))?;
-    let y = cx.div(sum, count)?;
-    cx.one(y)
+    cx.div(sum, count)
 }
 
 fn lp_pool(cx: &mut Cx<'_, '_>) -> Results {

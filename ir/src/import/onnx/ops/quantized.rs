@@ -48,7 +48,7 @@ impl Cx<'_, '_> {
     }
 }
 
-fn quantize(cx: &mut Cx<'_, '_>) -> Results {
+pub(crate) fn quantize(cx: &mut Cx<'_, '_>) -> Results {
     let (x, scale) = (cx.v(0)?, cx.v(1)?);
     let dtype = match (cx.has(2), cx.dtype_attr("output_dtype")?) {
         (true, _) => cx.held(2)?.ty.dtype,
@@ -63,7 +63,7 @@ fn quantize(cx: &mut Cx<'_, '_>) -> Results {
     cx.one(y)
 }
 
-fn dequantize(cx: &mut Cx<'_, '_>) -> Results {
+pub(crate) fn dequantize(cx: &mut Cx<'_, '_>) -> Results {
     let (x, scale) = (cx.v(0)?, cx.v(1)?);
     let dtype = cx.dtype_attr("output_dtype")?.unwrap_or(cx.dtype(scale));
     let source = cx.dtype(x);
@@ -74,9 +74,14 @@ fn dequantize(cx: &mut Cx<'_, '_>) -> Results {
     cx.one(y)
 }
 
-/// Scale and zero point follow from the smallest and largest element, with zero among them.
 fn dynamic_quantize(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
+    let results = dynamically_quantized(cx, x)?;
+    cx.many(&results)
+}
+
+/// Codes, scale and zero point, which follow from the smallest and largest element, with zero among them.
+pub(crate) fn dynamically_quantized(cx: &mut Cx<'_, '_>, x: Value) -> Step<[Value; 3]> {
     let axes: Vec<usize> = (0..cx.rank(x)).collect();
     let low = cx.reduce(Op::ReduceMin, x, &axes, false)?;
     let low = cx.with(S::Min, low, 0.0)?;
@@ -91,11 +96,11 @@ fn dynamic_quantize(cx: &mut Cx<'_, '_>) -> Results {
     let zero = cx.cast(start, DType::U8)?;
     let (s, z) = (cx.laid_out(scale, x, 0, 0)?, cx.laid_out(zero, x, 0, 0)?);
     let y = cx.node(Op::Quantize, &[x, s, z], [DType::U8.into()])?;
-    cx.many(&[y, scale, zero])
+    Ok([y, scale, zero])
 }
 
 /// `x - zero` as i32; a vector of zero points lies along an axis counted from the end.
-fn centered(cx: &mut Cx<'_, '_>, x: Value, zero: Option<Value>, axis_from_end: usize) -> Step {
+pub(crate) fn centered(cx: &mut Cx<'_, '_>, x: Value, zero: Option<Value>, axis_from_end: usize) -> Step {
     let wide = cx.cast(x, DType::I32)?;
     let Some(zero) = zero else { return Ok(wide) };
     let zero = cx.cast(zero, DType::I32)?;
@@ -142,7 +147,13 @@ fn integer_convolution(
 }
 
 /// `sums * (scale_a * scale_b / scale_y) + zero_y`, rounded and limited to the type of `zero_y`.
-fn requantized(cx: &mut Cx<'_, '_>, sums: Value, scales: [Value; 3], zero: Value, axis: usize) -> Step {
+pub(crate) fn requantized(
+    cx: &mut Cx<'_, '_>,
+    sums: Value,
+    scales: [Value; 3],
+    zero: Value,
+    axis: usize,
+) -> Step {
     let rank = cx.rank(sums);
     let mut factors = Vec::new();
     for scale in scales {

@@ -36,6 +36,14 @@ struct Modes {
 fn upsample(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
     let rank = cx.rank(x);
+    let mode = cx.text("mode", "nearest");
+    let mode = if mode == "bilinear" { "linear".to_owned() } else { mode };
+    if cx.opset >= 9 && cx.held(1)?.as_constant().is_none() {
+        let axes: Vec<usize> = (0..rank).collect();
+        let plan = by_runtime_scales(cx, x, &axes, 1)?;
+        let y = interpolate(cx, x, &plan, &asymmetric(mode))?;
+        return cx.one(y);
+    }
     let scales = if cx.opset >= 9 {
         cx.const_floats(1, "scales")?
     } else if let Some(scales) = cx.floats("scales") {
@@ -44,14 +52,12 @@ fn upsample(cx: &mut Cx<'_, '_>) -> Results {
         ensure!(rank == 4, "expected a rank of 4, got {rank}");
         vec![1.0, 1.0, cx.float("height_scale", 1.0), cx.float("width_scale", 1.0)]
     };
-    let mode = cx.text("mode", "nearest");
-    let mode = if mode == "bilinear" { "linear".to_owned() } else { mode };
-    asymmetric(cx, x, &scales, mode)
+    by_old_scales(cx, x, &scales, mode)
 }
 
 /// What resizing was before version 11.
-fn asymmetric(cx: &mut Cx<'_, '_>, x: Value, scales: &[f64], mode: String) -> Results {
-    let modes = Modes {
+fn asymmetric(mode: String) -> Modes {
+    Modes {
         mode,
         coordinates: "asymmetric".into(),
         nearest: "floor".into(),
@@ -59,10 +65,13 @@ fn asymmetric(cx: &mut Cx<'_, '_>, x: Value, scales: &[f64], mode: String) -> Re
         exclude_outside: false,
         antialias: false,
         extrapolation: 0.0,
-    };
+    }
+}
+
+fn by_old_scales(cx: &mut Cx<'_, '_>, x: Value, scales: &[f64], mode: String) -> Results {
     let axes: Vec<usize> = (0..cx.rank(x)).collect();
     let plan = by_scales(cx, x, &axes, scales)?;
-    let y = interpolate(cx, x, &plan, &modes)?;
+    let y = interpolate(cx, x, &plan, &asymmetric(mode))?;
     cx.one(y)
 }
 
@@ -102,7 +111,7 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
     let mode = cx.text("mode", "nearest");
     if cx.opset < 11 {
         let scales = cx.const_floats(1, "scales")?;
-        return asymmetric(cx, x, &scales, mode);
+        return by_old_scales(cx, x, &scales, mode);
     }
     let modes = Modes {
         mode,
@@ -120,7 +129,7 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
     let empty =
         |cx: &Cx<'_, '_>, i: usize| !cx.has(i) || cx.held(i).is_ok_and(|h| h.ty.shape.elements().is(0));
     let mut plan = if !empty(cx, 2) && cx.held(2)?.as_constant().is_none() && !modes.antialias {
-        by_runtime_scales(cx, x, &axes)?
+        by_runtime_scales(cx, x, &axes, 2)?
     } else if !empty(cx, 2) {
         let scales = cx.const_floats(2, "scales")?;
         by_scales(cx, x, &axes, &scales)?
@@ -144,8 +153,8 @@ fn resize(cx: &mut Cx<'_, '_>) -> Results {
 }
 
 /// Extents follow from the scales when the graph runs.
-fn by_runtime_scales(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize]) -> Step<Vec<Axis>> {
-    let scales = cx.v(2)?;
+fn by_runtime_scales(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], operand: usize) -> Step<Vec<Axis>> {
+    let scales = cx.v(operand)?;
     let count = cx.fixed(scales, 0)?;
     ensure!(count == axes.len(), "expected {} scales, got {count}", axes.len());
     let scales = cx.cast(scales, DType::F64)?;
@@ -154,6 +163,30 @@ fn by_runtime_scales(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize]) -> Step<Vec<
     let extents = cx.cast(extents, DType::F64)?;
     let sizes = cx.mul(extents, scales)?;
     let sizes = cx.un(S::Floor, sizes)?;
+    runtime_plan(cx, axes, inputs, sizes, scales)
+}
+
+/// The sizes of one ratio to the extents, the smallest or the largest of those to the sizes given.
+fn by_runtime_ratio(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim], op: Op) -> Step<Vec<Axis>> {
+    let inputs: Vec<Dim> = axes.iter().map(|a| cx.extent(x, *a)).collect();
+    let (sizes, extents) = (cx.dims_value(sizes)?, cx.dims_value(&inputs)?);
+    let (sizes, extents) = (cx.cast(sizes, DType::F64)?, cx.cast(extents, DType::F64)?);
+    let ratios = cx.div(sizes, extents)?;
+    let ratio = cx.reduce(op, ratios, &[0], true)?;
+    let scales = cx.broadcast(ratio, &[Dim::from(axes.len())])?;
+    let sizes = cx.mul(extents, scales)?;
+    let sizes = cx.with(S::Add, sizes, 0.5)?;
+    let sizes = cx.un(S::Floor, sizes)?;
+    runtime_plan(cx, axes, inputs, sizes, scales)
+}
+
+fn runtime_plan(
+    cx: &mut Cx<'_, '_>,
+    axes: &[usize],
+    inputs: Vec<Dim>,
+    sizes: Value,
+    scales: Value,
+) -> Step<Vec<Axis>> {
     let sizes = cx.cast(sizes, DType::I64)?;
     let outputs = cx.bind(sizes, crate::dim::Range::EXTENT)?;
     let mut plan = Vec::new();
@@ -164,7 +197,7 @@ fn by_runtime_scales(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize]) -> Step<Vec<
     Ok(plan)
 }
 
-fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Vec<Axis>> {
+fn by_sizes(cx: &mut Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Vec<Axis>> {
     ensure!(sizes.len() == axes.len(), "expected {} sizes, got {}", axes.len(), sizes.len());
     let policy = cx.text("keep_aspect_ratio_policy", "stretch");
     if policy == "stretch" {
@@ -179,17 +212,22 @@ fn by_sizes(cx: &Cx<'_, '_>, x: Value, axes: &[usize], sizes: &[Dim]) -> Step<Ve
         };
         return Ok(axes.iter().zip(sizes).map(axis).collect());
     }
-    let mut ratios = Vec::new();
-    for (axis, size) in axes.iter().zip(sizes) {
-        let size = size.as_const().ok_or_else(|| Refusal::not_constant("sizes"))?;
-        ratios.push(size as f64 / cx.fixed(x, *axis)?.max(1) as f64);
-    }
-    let scale = match policy.as_str() {
-        "not_larger" => ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        "not_smaller" => ratios.iter().copied().fold(0.0, f64::max),
+    let op = match policy.as_str() {
+        "not_larger" => Op::ReduceMin,
+        "not_smaller" => Op::ReduceMax,
         other => {
             return Err(Refusal::new(format!("expected a known `keep_aspect_ratio_policy`, got `{other}`")));
         }
+    };
+    let known = |(axis, size): (&usize, &Dim)| {
+        Some(size.as_const()? as f64 / cx.extent(x, *axis).as_const()?.max(1) as f64)
+    };
+    let Some(ratios) = axes.iter().zip(sizes).map(known).collect::<Option<Vec<f64>>>() else {
+        return by_runtime_ratio(cx, x, axes, sizes, op);
+    };
+    let scale = match op {
+        Op::ReduceMin => ratios.iter().copied().fold(f64::INFINITY, f64::min),
+        _ => ratios.iter().copied().fold(0.0, f64::max),
     };
     axes.iter()
         .map(|axis| {

@@ -115,7 +115,7 @@ impl Mask {
 }
 
 /// `start` repeated `rank` times, with `values` put at `places`.
-fn scattered(cx: &mut Cx<'_, '_>, start: f64, rank: usize, places: Value, values: Value) -> Step {
+pub(crate) fn scattered(cx: &mut Cx<'_, '_>, start: f64, rank: usize, places: Value, values: Value) -> Step {
     let start = cx.number(DType::I64, start)?;
     let target = cx.broadcast(start, &[Dim::from(rank)])?;
     cx.node(Op::ScatterElements, &[target, places, values], [Attr::Int(0), "none".into()])

@@ -1,0 +1,67 @@
+//! Conversions between types, lane by lane.
+
+use tcc_ir::dtype::DType;
+use tcc_ir::mem::{Reg, RegType};
+
+use super::forms::{held_scalar, number, spelled, splat_constant, stored_scalar, wide};
+use super::function::Emit;
+
+impl Emit<'_> {
+    /// A conversion: floats to integers saturate, integers to narrower ones wrap.
+    pub(super) fn cast(&mut self, value: Reg, to: RegType) -> String {
+        let from = self.program.ty(value).dtype;
+        let value = self.read(value);
+        let lanes = to.lanes;
+        let (a, b) = (held_scalar(from), held_scalar(to.dtype));
+        let (source, target) = (wide(a, lanes), wide(b, lanes));
+        if to.dtype == DType::Bool {
+            return match from {
+                DType::Bool => value,
+                d if d.is_float() => {
+                    let zero = number(a, 0.0, lanes);
+                    self.line(format_args!("fcmp une {source} {value}, {zero}"))
+                }
+                _ => {
+                    let zero = splat_constant(a, "0", lanes);
+                    self.line(format_args!("icmp ne {source} {value}, {zero}"))
+                }
+            };
+        }
+        let instruction = match (from.is_float(), to.dtype.is_float()) {
+            (true, false) => {
+                let sign = if to.dtype.is_signed() { 's' } else { 'u' };
+                let name = format!("llvm.fpto{sign}i.sat.{}.{}", spelled(b, lanes), spelled(a, lanes));
+                return self.call(&name, &target, &[&source], &[&value], "");
+            }
+            (true, true) => match (a, b) {
+                ("float", "double") => "fpext",
+                ("double", "float") => "fptrunc",
+                _ => return self.round_narrow(&value, to.dtype, lanes),
+            },
+            (false, true) if from.is_signed() => "sitofp",
+            (false, true) => "uitofp",
+            (false, false) => {
+                let bits = |d: DType| if d == DType::Bool { 1 } else { d.bits() };
+                match bits(from).cmp(&bits(to.dtype)) {
+                    std::cmp::Ordering::Less if from.is_signed() => "sext",
+                    std::cmp::Ordering::Less => "zext",
+                    std::cmp::Ordering::Equal => return value,
+                    std::cmp::Ordering::Greater => "trunc",
+                }
+            }
+        };
+        let value = self.line(format_args!("{instruction} {source} {value} to {target}"));
+        self.round_narrow(&value, to.dtype, lanes)
+    }
+
+    /// The same bits, as they lie in memory, under another type.
+    pub(super) fn bitcast(&mut self, from: Reg, to: RegType) -> String {
+        let source = self.program.ty(from);
+        let value = self.read(from);
+        let stored = self.as_stored(&value, source.dtype, source.lanes);
+        let (a, b) =
+            (wide(stored_scalar(source.dtype), source.lanes), wide(stored_scalar(to.dtype), to.lanes));
+        let bits = if a == b { stored } else { self.line(format_args!("bitcast {a} {stored} to {b}")) };
+        self.as_held(&bits, to.dtype, to.lanes)
+    }
+}
