@@ -123,7 +123,7 @@ pub(crate) fn step(nest: &Nest, number: usize, random: &mut Random) -> String {
         _ => match random.below(4) {
             0 => format!("pad({one}, 16)"),
             1 => format!("collapse({one})"),
-            2 => format!("tensorise([{list}])"),
+            2 => format!("tensorise([{list}], {factor})"),
             _ => format!("bind({one}, {})", random.pick(&["block.x", "thread.x", "thread.y"])),
         },
     }
