@@ -26,9 +26,10 @@ use tcc_ir::shape::{Shape, TensorType};
 
 use super::GpuMachine;
 use super::loops::{
-    Fresh, Loop, accesses, blocks, chain, digits, guarded, parallel_chain, ranges, redirected, replaced,
+    Loop, accesses, blocks, chain, digits, guarded, parallel_chain, ranges, redirected, replaced,
     replaced_dim, threads, total,
 };
+use crate::schedule::site::Names;
 
 /// Smaller sides than this leave too much of a tile unused.
 const SMALL: i64 = 16;
@@ -78,7 +79,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     let tiles =
         |t: &Tile| Some((m? / t.side).saturating_mul(n? / t.side).saturating_mul(size(&parts.batch)?));
     let tile = TILES.iter().find(|t| tiles(t).is_some_and(|n| n >= MANY_BLOCKS)).unwrap_or(&TILES[1]);
-    Some(Build { nest, fresh: Fresh::of(nest), parts, tile: *tile }.body())
+    Some(Build { nest, names: Names::of(nest), parts, tile: *tile }.body())
 }
 
 pub(super) fn recognise(nest: &Nest) -> Option<Contraction<'_>> {
@@ -161,7 +162,7 @@ fn mentions(value: &Expr, var: &Symbol) -> bool {
 
 struct Build<'n> {
     nest: &'n Nest,
-    fresh: Fresh,
+    names: Names,
     parts: Contraction<'n>,
     tile: Tile,
 }
@@ -171,8 +172,8 @@ impl Build<'_> {
         let Tile { side, own, depth } = self.tile;
         let across = side / own;
         let count = across * across;
-        let [block, step] = ["block", "step"].map(|w| self.fresh.name(w));
-        let [sums, left, right] = ["sums", "left", "right"].map(|w| self.fresh.name(w));
+        let [block, step] = ["block", "step"].map(|w| self.names.fresh(w));
+        let [sums, left, right] = ["sums", "left", "right"].map(|w| self.names.fresh(w));
         let (m, n) = (total(&self.parts.left.loops), total(&self.parts.right.loops));
         let p = total(&self.parts.summed);
         let s = Dim::from(side);
@@ -244,7 +245,7 @@ impl Build<'_> {
 
     /// Every element of every thread's tile.
     fn for_own(&mut self, count: i64, word: &str, body: impl FnOnce(&Dim, &Dim, &Dim) -> Vec<Stmt>) -> Stmt {
-        let [t, i, j] = ["thread", word, "c"].map(|w| self.fresh.name(w));
+        let [t, i, j] = ["thread", word, "c"].map(|w| self.names.fresh(w));
         let inner = body(&Dim::sym(t.clone()), &Dim::sym(i.clone()), &Dim::sym(j.clone()));
         let extent = Dim::from(self.tile.own);
         let unrolled = |var: Symbol, body: Vec<Stmt>| {
@@ -264,11 +265,11 @@ impl Build<'_> {
         known: &Ranges,
     ) -> Stmt {
         let Tile { side, depth, .. } = self.tile;
-        let thread = self.fresh.name("thread");
+        let thread = self.names.fresh("thread");
         let each = Dim::from(side * depth / count);
         let mut body = Vec::new();
         for (which, (tile, first)) in tiles.into_iter().zip(first).enumerate() {
-            let part = self.fresh.name("part");
+            let part = self.names.fresh("part");
             let factor = if which == 0 { &self.parts.left } else { &self.parts.right };
             let number = &(&Dim::sym(part.clone()) * &Dim::from(count)) + &Dim::sym(thread.clone());
             // Neighbouring threads take what is neighbouring in memory.
@@ -323,14 +324,14 @@ impl Build<'_> {
     fn products(&mut self, count: i64, sums: &Symbol, left: &Symbol, right: &Symbol) -> Stmt {
         let Tile { own, depth, side } = self.tile;
         let across = side / own;
-        let [thread, k] = ["thread", "k"].map(|w| self.fresh.name(w));
+        let [thread, k] = ["thread", "k"].map(|w| self.names.fresh(w));
         let t = Dim::sym(thread.clone());
         let (up, along) = (t.floor_div(&Dim::from(across)), t.modulo(&Dim::from(across)));
         let mut body = Vec::new();
         let mut fragments = [Vec::new(), Vec::new()];
         for (which, (tile, at)) in [(left, &up), (right, &along)].into_iter().enumerate() {
             for quad in 0..own / 4 {
-                let [name, lane] = ["quad", "lane"].map(|w| self.fresh.name(w));
+                let [name, lane] = ["quad", "lane"].map(|w| self.names.fresh(w));
                 body.push(self.alloc(&name, &[4], Space::Register));
                 let index = place(at, &(&Dim::from(4 * quad) + &Dim::sym(lane.clone())), across);
                 let from = Access::new(tile.clone(), [Dim::sym(k.clone()), index]);

@@ -13,26 +13,27 @@ use tcc_ir::loops::{Cond, LoopKind, Nest, Stmt};
 
 use super::GpuMachine;
 use super::loops::{
-    Fresh, blocks, digits, guarded, has_conditions, parallel_chain, ranges, replaced, threads, total,
+    blocks, digits, guarded, has_conditions, parallel_chain, ranges, replaced, threads, total,
 };
+use crate::schedule::site::Names;
 
 pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     let (loops, body) = parallel_chain(nest);
     let (_, last) = loops.last()?;
-    let mut fresh = Fresh::of(nest);
+    let mut names = Names::of(nest);
     let all = total(&loops);
     let plain = !body.iter().any(|s| matches!(s, Stmt::For { .. })) && !has_conditions(body);
     let width = if plain { lanes(nest, last) } else { 1 };
     let groups = all.ceil_div(&Dim::from(width));
     // A block of whole warps, or of just as many threads as there is work.
     let count = groups.as_const().map_or(machine.threads, |g| g.clamp(1, machine.threads));
-    let (block, thread) = (fresh.name("block"), fresh.name("thread"));
+    let (block, thread) = (names.fresh("block"), names.fresh("thread"));
     let number = &(&Dim::sym(block.clone()) * &Dim::from(count)) + &Dim::sym(thread.clone());
     let first = &number * &Dim::from(width);
     let inner = if width == 1 {
         replaced(body, &digits(&loops, &first))
     } else {
-        let lane = fresh.name("lane");
+        let lane = names.fresh("lane");
         let at = &first + &Dim::sym(lane.clone());
         let body = replaced(body, &digits(&loops, &at));
         vec![Stmt::For { var: lane, extent: Dim::from(width), kind: LoopKind::Vector, body }]

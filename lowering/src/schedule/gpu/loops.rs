@@ -1,7 +1,10 @@
 //! What the schedules for GPUs share: chains of loops, their joint index, and statements with names replaced.
 
-use tcc_ir::dim::{Dim, Range, Ranges, Symbol};
+use tcc_ir::dim::{Dim, Ranges, Symbol};
 use tcc_ir::loops::{Access, Combine, Cond, Expr, LoopKind, Nest, Stmt};
+
+use crate::schedule::rewrite::{Rewrite, Substitute};
+use crate::schedule::site::limit;
 
 /// A loop variable with its extent.
 pub(super) type Loop = (Symbol, Dim);
@@ -32,8 +35,7 @@ pub(super) fn total(loops: &[Loop]) -> Dim {
 pub(super) fn ranges(nest: &Nest, loops: &[Loop]) -> Ranges {
     let mut ranges = nest.ranges.clone();
     for (var, extent) in loops {
-        let hi = ranges.bounds(extent).hi.saturating_sub(1).max(0);
-        ranges.set(var.clone(), Range { lo: 0, hi });
+        limit(&mut ranges, var, extent);
     }
     ranges
 }
@@ -52,11 +54,11 @@ pub(super) fn digits(loops: &[Loop], index: &Dim) -> Vec<Loop> {
 
 /// Replaces several variables at once.
 pub(super) fn replaced(body: &[Stmt], by: &[Loop]) -> Vec<Stmt> {
-    body.iter().map(|s| s.map_dims(&|d| replaced_dim(d, by))).collect()
+    Substitute(by).block(body)
 }
 
 pub(super) fn replaced_dim(dim: &Dim, by: &[Loop]) -> Dim {
-    dim.substitute(&|s| by.iter().find(|(v, _)| v == s).map(|(_, d)| d.clone()))
+    Substitute(by).dim(dim)
 }
 
 /// A loop over blocks.
@@ -73,45 +75,6 @@ pub(super) fn threads(var: &Symbol, extent: i64, body: Vec<Stmt>) -> Stmt {
 pub(super) fn guarded(conds: Vec<Cond>, body: Vec<Stmt>, ranges: &Ranges) -> Vec<Stmt> {
     let open: Vec<Cond> = conds.into_iter().filter(|c| !ranges.less(&c.left, &c.right)).collect();
     if open.is_empty() { body } else { vec![Stmt::If { conds: open, body }] }
-}
-
-/// Names that a nest does not use.
-pub(super) struct Fresh {
-    taken: std::collections::BTreeSet<Symbol>,
-}
-
-impl Fresh {
-    pub(super) fn of(nest: &Nest) -> Fresh {
-        let mut taken: std::collections::BTreeSet<Symbol> = nest.params().map(|b| b.name.clone()).collect();
-        taken.extend(nest.ranges.iter().map(|(s, _)| s.clone()));
-        taken.extend(nest.symbols());
-        for stmt in &nest.body {
-            stmt.each(&mut |s| match s {
-                Stmt::For { var: name, .. } | Stmt::Let { name, .. } => {
-                    taken.insert(name.clone());
-                }
-                Stmt::Alloc { buffer, .. } => {
-                    taken.insert(buffer.name.clone());
-                }
-                Stmt::Store { combine: Combine::Tuple { params, .. }, .. } => {
-                    taken.extend(params.iter().cloned());
-                }
-                _ => {}
-            });
-        }
-        Fresh { taken }
-    }
-
-    /// A new name that begins with a word.
-    pub(super) fn name(&mut self, word: &str) -> Symbol {
-        let mut name = Symbol::new(word);
-        let mut number = 0;
-        while !self.taken.insert(name.clone()) {
-            number += 1;
-            name = Symbol::new(&format!("{word}{number}"));
-        }
-        name
-    }
 }
 
 /// Every access of statements, with whether it writes.
@@ -151,28 +114,15 @@ pub(super) fn has_conditions(body: &[Stmt]) -> bool {
     found
 }
 
-/// Replaces every access to some buffers, written or read.
+/// A statement with every access to some buffers replaced, written or read.
 pub(super) fn redirected(stmt: &Stmt, by: &dyn Fn(&Access) -> Access) -> Stmt {
-    let keep = |d: &Dim| d.clone();
-    let expr = |e: &Expr| {
-        let leaf = |leaf: &Expr| match leaf {
-            Expr::Load(access) => Expr::Load(by(access)),
-            other => other.clone(),
-        };
-        e.map_leaves(&leaf, &keep)
-    };
-    let many = |body: &[Stmt]| body.iter().map(|s| redirected(s, by)).collect();
-    match stmt {
-        Stmt::For { var, extent, kind, body } => {
-            Stmt::For { var: var.clone(), extent: extent.clone(), kind: *kind, body: many(body) }
-        }
-        Stmt::If { conds, body } => Stmt::If { conds: conds.clone(), body: many(body) },
-        Stmt::Let { name, value } => Stmt::Let { name: name.clone(), value: expr(value) },
-        Stmt::Alloc { .. } => stmt.clone(),
-        Stmt::Store { targets, values, combine } => Stmt::Store {
-            targets: targets.iter().map(by).collect(),
-            values: values.iter().map(expr).collect(),
-            combine: combine.clone(),
-        },
+    Redirected(by).stmt(stmt)
+}
+
+struct Redirected<'a>(&'a dyn Fn(&Access) -> Access);
+
+impl Rewrite for Redirected<'_> {
+    fn access(&self, access: &Access) -> Access {
+        (self.0)(access)
     }
 }

@@ -20,10 +20,10 @@ use tcc_ir::dim::{Dim, Ranges};
 use tcc_ir::loops::{LoopKind, Nest, Space, Stmt};
 
 use super::GpuMachine;
-use super::loops::{Fresh, Loop, blocks, chain, digits, parallel_chain, ranges, replaced, total};
+use super::loops::{Loop, blocks, chain, digits, parallel_chain, ranges, replaced, total};
 use super::sequence::spread;
 use crate::schedule::independence::shared;
-use crate::schedule::site::limit;
+use crate::schedule::site::{Names, limit};
 
 pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     let (loops, body) = parallel_chain(nest);
@@ -33,13 +33,13 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     }
     let mut phases = Phases {
         nest,
-        fresh: Fresh::of(nest),
+        names: Names::of(nest),
         threads: machine.threads,
         free: machine.shared_bytes,
         known: ranges(nest, &loops),
     };
     let out = phases.block(body)?;
-    let block = phases.fresh.name("block");
+    let block = phases.names.fresh("block");
     let index = Dim::sym(block.clone());
     let at = if loops.is_empty() { Vec::new() } else { digits(&loops, &index) };
     Some(vec![blocks(&block, total(&loops), replaced(&out, &at))])
@@ -47,7 +47,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
 
 struct Phases<'n> {
     nest: &'n Nest,
-    fresh: Fresh,
+    names: Names,
     threads: i64,
     /// The bytes of shared memory that are left.
     free: i64,
@@ -93,7 +93,7 @@ impl Phases<'_> {
             inner = body;
         }
         if !free.is_empty() {
-            let (thread, step) = (self.fresh.name("thread"), self.fresh.name("step"));
+            let (thread, step) = (self.names.fresh("thread"), self.names.fresh("step"));
             return Some(spread(&free, inner, &thread, &step, self.threads));
         }
         let Stmt::For { var, extent, kind, body } = stmt else { return None };

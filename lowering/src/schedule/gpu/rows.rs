@@ -25,11 +25,11 @@ use tcc_ir::shape::{Shape, TensorType};
 
 use super::GpuMachine;
 use super::loops::{
-    Fresh, Loop, accesses, blocks, chain, digits, parallel_chain, ranges, redirected, replaced, threads,
-    total,
+    Loop, accesses, blocks, chain, digits, parallel_chain, ranges, redirected, replaced, threads, total,
 };
 use super::sequence::spread;
 use crate::graph_to_loops::identity;
+use crate::schedule::site::Names;
 
 /// Shorter walks than this are left to one thread.
 const SHORT: i64 = 32;
@@ -41,7 +41,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
         return None;
     }
     let mut rows = Rows {
-        fresh: Fresh::of(nest),
+        names: Names::of(nest),
         count: walk.threads(machine),
         known: ranges(nest, &loops),
         shared: machine.shared_bytes / 2,
@@ -51,7 +51,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     for stmt in body {
         rows.statement(stmt);
     }
-    let block = rows.fresh.name("block");
+    let block = rows.names.fresh("block");
     let inner = replaced(&rows.out, &digits(&loops, &Dim::sym(block.clone())));
     Some(vec![blocks(&block, total(&loops), inner)])
 }
@@ -195,7 +195,7 @@ fn reads_across(nest: &Nest, loops: &[Loop], body: &[Stmt]) -> bool {
 }
 
 struct Rows {
-    fresh: Fresh,
+    names: Names,
     count: i64,
     known: Ranges,
     /// The most bytes of a row that is shared.
@@ -214,7 +214,7 @@ impl Rows {
                 self.out.push(Stmt::Alloc { buffer: buffer.clone(), space });
             }
             Stmt::Store { targets, .. } if !self.walk.kept.contains_key(&targets[0].buffer) => {
-                let thread = self.fresh.name("thread");
+                let thread = self.names.fresh("thread");
                 self.out.push(threads(&thread, 1, vec![stmt.clone()]));
             }
             Stmt::For { .. } => self.shared_walk(stmt),
@@ -225,14 +225,14 @@ impl Rows {
     fn shared_walk(&mut self, stmt: &Stmt) {
         let (loops, body) = chain(std::slice::from_ref(stmt), LoopKind::Serial);
         let combined = self.walk.combined(body);
-        let (thread, step) = (self.fresh.name("thread"), self.fresh.name("step"));
+        let (thread, step) = (self.names.fresh("thread"), self.names.fresh("step"));
         let mut own = FxHashMap::default();
         let mut parts = Vec::new();
         let mut before = Vec::new();
         for (name, op) in &combined {
             let dtype = self.walk.kept[name];
-            let mine = self.fresh.name(&format!("{name}_own"));
-            let part = self.fresh.name(&format!("{name}_part"));
+            let mine = self.names.fresh(&format!("{name}_own"));
+            let part = self.names.fresh(&format!("{name}_part"));
             let buffer = Buffer { name: mine.clone(), ty: TensorType::scalar(dtype) };
             before.push(Stmt::Alloc { buffer, space: Space::Register });
             before.push(Stmt::store(Access::new(mine.clone(), []), identity(*op, dtype)));
@@ -275,7 +275,7 @@ impl Rows {
     fn combine(&mut self, parts: &[(Symbol, ScalarOp, Symbol, Symbol)]) {
         let mut half = self.count / 2;
         while half >= 1 {
-            let thread = self.fresh.name("thread");
+            let thread = self.names.fresh("thread");
             let t = Dim::sym(thread.clone());
             let body = parts.iter().map(|(_, op, _, part)| {
                 let other = Access::new(part.clone(), [&t + &Dim::from(half)]);

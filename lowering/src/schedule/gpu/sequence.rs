@@ -15,23 +15,24 @@ use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::loops::{Combine, LoopKind, Nest, Space, Stmt};
 
 use super::GpuMachine;
-use super::loops::{Fresh, Loop, accesses, blocks, chain, digits, replaced, threads, total};
+use super::loops::{Loop, accesses, blocks, chain, digits, replaced, threads, total};
+use crate::schedule::site::Names;
 
 pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Vec<Stmt> {
-    let mut fresh = Fresh::of(nest);
-    let block = fresh.name("block");
+    let mut names = Names::of(nest);
+    let block = names.fresh("block");
     let mut phases = Vec::new();
     // What names things, later statements may need; only loops and stores have the block to themselves.
     let separate = nest.body.iter().all(|s| matches!(s, Stmt::For { .. } | Stmt::Store { .. }));
     if !separate {
-        let thread = fresh.name("thread");
+        let thread = names.fresh("thread");
         return vec![blocks(&block, Dim::ONE, vec![threads(&thread, 1, serial(&nest.body))])];
     }
     for stmt in &nest.body {
         let (loops, body) = chain(std::slice::from_ref(stmt), LoopKind::Serial);
-        let thread = fresh.name("thread");
+        let thread = names.fresh("thread");
         if !loops.is_empty() && only_copies(nest, &loops, body) {
-            let step = fresh.name("step");
+            let step = names.fresh("step");
             phases.push(spread(&loops, body, &thread, &step, 4 * machine.threads));
         } else {
             phases.push(threads(&thread, 1, serial(std::slice::from_ref(stmt))));

@@ -27,7 +27,8 @@ use tcc_ir::shape::TensorType;
 
 use super::GpuMachine;
 use super::contraction::{Contraction, Factor, access_of, recognise};
-use super::loops::{Fresh, Loop, blocks, digits, guarded, ranges, redirected, replaced, replaced_dim, total};
+use super::loops::{Loop, blocks, digits, guarded, ranges, redirected, replaced, replaced_dim, total};
+use crate::schedule::site::Names;
 
 const WARPS: i64 = 4;
 const LANES: i64 = 32;
@@ -57,7 +58,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
     }
     let count = |side: i64| Some((m? / side).saturating_mul(n? / side).saturating_mul(size(&parts.batch)?));
     let side = SIDES.into_iter().find(|s| count(*s).is_some_and(|c| c >= MANY_BLOCKS)).unwrap_or(SIDES[1]);
-    Some(Build { nest, fresh: Fresh::of(nest), parts, side, dtype }.body())
+    Some(Build { nest, names: Names::of(nest), parts, side, dtype }.body())
 }
 
 /// The type of a factor that tensor cores take, converted to f32.
@@ -70,7 +71,7 @@ fn narrow(nest: &Nest, factor: &Factor) -> Option<DType> {
 
 struct Build<'n> {
     nest: &'n Nest,
-    fresh: Fresh,
+    names: Names,
     parts: Contraction<'n>,
     side: i64,
     dtype: DType,
@@ -79,8 +80,8 @@ struct Build<'n> {
 impl Build<'_> {
     fn body(mut self) -> Vec<Stmt> {
         let (side, own) = (self.side, self.side / 2);
-        let [block, step] = ["block", "step"].map(|w| self.fresh.name(w));
-        let [sums, left, right] = ["sums", "left", "right"].map(|w| self.fresh.name(w));
+        let [block, step] = ["block", "step"].map(|w| self.names.fresh(w));
+        let [sums, left, right] = ["sums", "left", "right"].map(|w| self.names.fresh(w));
         let (m, n) = (total(&self.parts.left.loops), total(&self.parts.right.loops));
         let s = Dim::from(side);
         let (row_tiles, column_tiles) = (m.ceil_div(&s), n.ceil_div(&s));
@@ -103,7 +104,7 @@ impl Build<'_> {
         let start = &Dim::sym(step.clone()) * &Dim::from(DEPTH);
         let filled = self.fill([&left, &right], &first, &start, &batch, &known);
         let product = self.product(&sums, &left, &right, DEPTH);
-        let warp = self.fresh.name("warp");
+        let warp = self.names.fresh("warp");
         let product = warps(&warp, product(&warp));
         body.push(Stmt::serial(step, steps, vec![filled, product]));
         body.push(self.epilogue(&sums, &first, &batch, &known));
@@ -112,7 +113,7 @@ impl Build<'_> {
 
     /// Zeros, as a product over nothing.
     fn zero(&mut self, sums: &Symbol, left: &Symbol, right: &Symbol) -> Stmt {
-        let [warp, i, j] = ["warp", "i", "j"].map(|w| self.fresh.name(w));
+        let [warp, i, j] = ["warp", "i", "j"].map(|w| self.names.fresh(w));
         let own = Dim::from(self.side / 2);
         let at = [&warp, &i, &j].map(|s| Dim::sym(s.clone()));
         let store = Stmt::store(Access::new(sums.clone(), at), Expr::number(DType::F32, 0.0));
@@ -131,7 +132,7 @@ impl Build<'_> {
         right: &Symbol,
         depth: i64,
     ) -> impl Fn(&Symbol) -> Vec<Stmt> + use<> {
-        let [i, j, k] = ["i", "j", "k"].map(|w| self.fresh.name(w));
+        let [i, j, k] = ["i", "j", "k"].map(|w| self.names.fresh(w));
         let (sums, left, right) = (sums.clone(), left.clone(), right.clone());
         let own = Dim::from(self.side / 2);
         move |warp: &Symbol| {
@@ -163,11 +164,11 @@ impl Build<'_> {
         batch: &[Loop],
         known: &Ranges,
     ) -> Stmt {
-        let [warp, lane] = ["warp", "lane"].map(|w| self.fresh.name(w));
+        let [warp, lane] = ["warp", "lane"].map(|w| self.names.fresh(w));
         let thread = &(&Dim::sym(warp.clone()) * &Dim::from(LANES)) + &Dim::sym(lane.clone());
         let mut body = Vec::new();
         for (which, tile) in tiles.into_iter().enumerate() {
-            let [part, element] = ["part", "element"].map(|w| self.fresh.name(w));
+            let [part, element] = ["part", "element"].map(|w| self.names.fresh(w));
             let factor = if which == 0 { &self.parts.left } else { &self.parts.right };
             // The left tile has what is summed over as its columns, the right one as its rows.
             let width = if which == 0 { DEPTH } else { self.side };
@@ -246,7 +247,7 @@ impl Build<'_> {
     fn epilogue(&mut self, sums: &Symbol, first: &[Dim; 2], batch: &[Loop], known: &Ranges) -> Stmt {
         let own = self.side / 2;
         let [warp, lane, high, wide, half, next] =
-            ["warp", "lane", "high", "wide", "half", "next"].map(|w| self.fresh.name(w));
+            ["warp", "lane", "high", "wide", "half", "next"].map(|w| self.names.fresh(w));
         let sym = |s: &Symbol| Dim::sym(s.clone());
         let (four, two) = (Dim::from(4i64), Dim::from(2i64));
         let row = &(&(&sym(&high) * &Dim::from(16i64)) + &(&sym(&half) * &Dim::from(8i64)))

@@ -89,6 +89,18 @@ fn attention_and_groups() {
 }
 
 #[test]
+fn attention_in_several_blocks() {
+    holds(
+        "graph @a(%q: f32[1, 2, Q, 8], %k: f32[1, 1, K, 8], %v: f32[1, 1, K, 100]) -> (y: f32[1, 2, Q, 100]) {
+           %0 = attention %q, %k, %v scale=0.35 causal=true softcap=0.0 : f32[1, 2, Q, 100]
+           return %0
+         }",
+        &[("Q", 61), ("K", 150)],
+        "mixed: f32[56, 100] in global",
+    );
+}
+
+#[test]
 fn contractions() {
     holds(
         "graph @c(%x: f32[2, M, 20], %w: f32[33, 20], %v: f32[2, 20, 70], %i: f32[1, 3, 9, 9], %f: f32[18, 3, 3, 3]) -> (a: f32[2, M, 33], b: f32[2, M, 70], c: f32[1, 18, 9, 9]) {
