@@ -58,12 +58,16 @@ struct Case {
 enum Engine {
     Interpreter,
     Compiled(&'static dyn Backend),
+    /// PTX for sm_80 in the emulator; only where it is asked for, since it checks every access.
+    Emulator,
 }
 
-/// The interpreter and the backends of this build.
+/// The interpreter, the backends of this build, and the emulator.
 fn engines() -> impl Iterator<Item = (&'static str, Engine)> {
     let compiled = BACKENDS.iter().map(|backend| (backend.name(), Engine::Compiled(*backend)));
-    std::iter::once(("interpreter", Engine::Interpreter)).chain(compiled)
+    std::iter::once(("interpreter", Engine::Interpreter))
+        .chain(compiled)
+        .chain(std::iter::once(("emulator", Engine::Emulator)))
 }
 
 fn main() -> ExitCode {
@@ -85,7 +89,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let (mut passed, mut failed) = (0, 0);
     for (engine_name, engine) in engines() {
-        if wanted.as_ref().is_some_and(|w| w != engine_name) {
+        let chosen = wanted.as_deref().map_or(!matches!(engine, Engine::Emulator), |w| w == engine_name);
+        if !chosen {
             continue;
         }
         println!(
@@ -178,7 +183,7 @@ fn note(results: &mut Results, case: &Case, engine: Engine, good: bool) {
             Engine::Compiled(backend) if backend.name() == BACKENDS[0].name() => {
                 counts.compiled += usize::from(good);
             }
-            Engine::Compiled(_) => {}
+            Engine::Compiled(_) | Engine::Emulator => {}
         }
     }
 }
@@ -333,6 +338,7 @@ fn run_set(
     let results = match engine {
         Engine::Interpreter => eval::evaluate(&graph, &arguments).map_err(|e| e.to_string()),
         Engine::Compiled(backend) => compile_and_run(&graph, backend, &arguments),
+        Engine::Emulator => emulate(&graph, &arguments),
     };
     let results = results.map_err(|e| (Outcome::Wrong, format!("running: {}", clip(&e))))?;
     let expected: Vec<&Tensor> = outputs
@@ -368,6 +374,13 @@ fn compile_and_run(
     let compiler = tcc::compile::Compiler::new().backend(backend);
     let compiled = compiler.compile(graph).map_err(|e| e.to_string())?;
     compiled.run(arguments, &Inline).map(|run| run.outputs).map_err(|e| e.to_string())
+}
+
+fn emulate(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let target: tcc::codegen::ptx::GpuTarget =
+        "sm_80".parse().map_err(|e: tcc::codegen::ptx::UnknownTarget| e.to_string())?;
+    let model = tcc::compile::Compiler::new().compile_gpu(graph, &[target]).map_err(|e| e.to_string())?;
+    model.emulate(Some(target), arguments, false).map(|run| run.outputs).map_err(|e| e.to_string())
 }
 
 /// Arguments in the order of the graph's parameters; a light model gets the standard's ramp.

@@ -55,10 +55,14 @@ pub const AFTER_LAYOUT: &str = "dce";
 
 /// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
 pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
-    let rewritten = apply(graph.clone(), BEFORE_LAYOUT, options)?;
-    let laid_out = apply(channels_last(&rewritten, machine), AFTER_LAYOUT, options)?;
+    let laid_out = apply(channels_last(&rewrite(graph, options)?, machine), AFTER_LAYOUT, options)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
     apply(packed, AFTER_LAYOUT, options)
+}
+
+/// The graph before layouts are chosen: for targets that lay out nothing. An error is as for [`optimise`].
+pub fn rewrite(graph: &Graph, options: &GraphOptions) -> Result<Graph, RunError> {
+    apply(graph.clone(), BEFORE_LAYOUT, options)
 }
 
 fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, RunError> {

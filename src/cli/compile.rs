@@ -8,11 +8,14 @@ use tcc_ir::graph::Graph;
 
 use super::model::{CompileArgs, load_graph};
 use super::{Context, Failure, write_file};
+use crate::codegen::ptx::GpuTarget;
+use crate::compile::gpu::Ptxas;
 use crate::compile::{Compiler, Stage};
 
 const EXAMPLES: &str = "Examples:
   tcc compile model.onnx -o model.tcc
   tcc compile model.onnx --target x86-64-v3,aarch64-neon -o model.tcc
+  tcc compile model.onnx --target sm_80,sm_90a -o folder
   tcc compile model.onnx --bind batch=1 --emit program -o model.txt";
 
 /// Compile a model to an artifact, or show a stage of its compilation.
@@ -29,6 +32,9 @@ pub(super) struct Args {
     /// What the result is.
     #[arg(long, value_enum, default_value = "artifact")]
     emit: Emit,
+    /// Assemble kernels for GPUs too, with the ptxas that TCC_PTXAS names or the search path has.
+    #[arg(long)]
+    cubin: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
@@ -45,18 +51,28 @@ enum Emit {
     Program,
     /// Relocatable machine code.
     Obj,
+    /// The kernels for the first GPU, as text.
+    Ptx,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let graph = load_graph(&args.model)?;
-    let compilers = args.compile.compilers()?;
-    let several = compilers.len() > 1;
-    for (target, compiler) in compilers {
-        let path =
-            args.output.as_ref().map(|path| if several { with_target(path, &target) } else { path.clone() });
-        one(args, &compiler, &graph, path.as_deref(), context)?;
+    let (compilers, gpus) = (args.compile.compilers()?, args.compile.gpus()?);
+    if (args.cubin || args.emit == Emit::Ptx) && gpus.is_empty() {
+        return Err(Failure::Usage("--target: expected a GPU, such as sm_80, got none".to_owned()));
     }
-    Ok(())
+    let several = compilers.len() + usize::from(!gpus.is_empty()) > 1;
+    let path = |target: &str| {
+        args.output.as_ref().map(|path| if several { with_target(path, target) } else { path.clone() })
+    };
+    for (target, compiler) in compilers {
+        one(args, &compiler, &graph, path(&target).as_deref(), context)?;
+    }
+    // One folder holds the kernels for all GPUs.
+    if gpus.is_empty() {
+        return Ok(());
+    }
+    for_gpus(args, context, &graph, &gpus, path("gpu").as_deref())
 }
 
 /// `model.tcc` as `model.x86-64-v3.tcc`.
@@ -66,7 +82,7 @@ fn with_target(path: &Path, target: &str) -> PathBuf {
     path.with_file_name(format!("{stem}.{target}{extension}"))
 }
 
-/// Compiles for one target.
+/// Compiles for one processor.
 fn one(
     args: &Args,
     compiler: &Compiler,
@@ -82,7 +98,7 @@ fn one(
         Emit::Nest => Some(Stage::Nest),
         Emit::Schedule => Some(Stage::Schedule),
         Emit::Program => Some(Stage::Program),
-        Emit::Artifact | Emit::Obj => None,
+        Emit::Artifact | Emit::Obj | Emit::Ptx => None,
     };
     let bytes = match stage {
         Some(stage) => compiler.emit(graph, stage).map_err(|e| fail(&e))?.into_bytes(),
@@ -122,4 +138,67 @@ fn one(
         }
         (None, None) => Err(Failure::Usage("-o: expected where the result goes".to_owned())),
     }
+}
+
+/// A folder with kernels for GPUs, or a stage of its compilation.
+fn for_gpus(
+    args: &Args,
+    context: &Context,
+    graph: &Graph,
+    gpus: &[GpuTarget],
+    output: Option<&Path>,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let compiler = args.compile.any_target()?;
+    let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", args.model.display()));
+    let text = match args.emit {
+        Emit::Artifact => None,
+        Emit::Program => Some(compiler.emit_gpu_programs(graph, gpus).map_err(|e| fail(&e))?),
+        Emit::Ptx => {
+            let model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;
+            model.ptx().first().map(|(_, text)| text.clone())
+        }
+        _ => {
+            let message = "--emit: expected artifact, program or ptx for GPUs".to_owned();
+            return Err(Failure::Usage(message));
+        }
+    };
+    if let Some(text) = text {
+        let Some(path) = output else {
+            context.output.print(&text);
+            return Ok(());
+        };
+        let written = write_file(path, text.as_bytes());
+        return written.map_err(|e| Failure::io(&path.display().to_string(), &e));
+    }
+    let Some(folder) = output else {
+        return Err(Failure::Usage("-o: expected the folder where the result goes".to_owned()));
+    };
+    let mut model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;
+    if args.cubin {
+        let ptxas = Ptxas::find().ok_or_else(|| {
+            Failure::Input(
+                "--cubin: expected ptxas on the search path or named by TCC_PTXAS, got none".to_owned(),
+            )
+        })?;
+        model.assemble(&ptxas).map_err(|e| fail(&e))?;
+    }
+    model.write(folder).map_err(|e| Failure::Input(e.to_string()))?;
+    let (report, elapsed) = (model.report(), start.elapsed().as_secs_f64() * 1e3);
+    for reason in &report.interpreted {
+        context.output.detail(&format!("on the host: {reason}\n"));
+    }
+    if context.output.json {
+        let report = json!({
+            "compile_ms": elapsed, "kernels": report.kernels, "calls": report.calls,
+            "interpreted": report.interpreted, "targets": model.manifest().targets,
+        });
+        context.output.print(&format!("{report}\n"));
+    } else {
+        let (kernels, calls, host) = (report.kernels, report.calls, report.interpreted.len());
+        context
+            .output
+            .say(&format!("{kernels} kernels, {calls} launches, {host} ops on the host, {elapsed:.0} ms\n"));
+    }
+    Ok(())
 }

@@ -28,7 +28,7 @@ const BEFORE: &str = "fold,simplify-shapes,canonicalise,cse,dce";
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let name = args.model.display().to_string();
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
-    let compiler = args.compile.compiler()?;
+    let compiler = args.compile.any_target()?;
     let graph = compiler.specialise(&load_graph(&args.model)?).map_err(|e| fail(&e))?;
     let imported = graph.node_count();
     let pipeline = Pipeline::parse(BEFORE, &context.registry).map_err(|e| fail(&e))?;

@@ -8,6 +8,7 @@ mod bisect;
 mod compile;
 mod explain;
 mod failure;
+mod gpu;
 mod import;
 mod inspect;
 mod model;
@@ -19,6 +20,7 @@ mod reduce;
 mod run;
 pub mod source;
 mod targets;
+mod verify;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +60,7 @@ enum Command {
     Reduce(reduce::Args),
     Ops(ops::Args),
     Targets(targets::Args),
+    Verify(verify::Args),
 }
 
 /// What every sub-command is given beside its arguments.
@@ -105,6 +108,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Reduce(args) => reduce::run(&args, context),
         Command::Ops(args) => ops::run(&args, context),
         Command::Targets(args) => targets::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
     }
 }
 

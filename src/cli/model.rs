@@ -12,9 +12,12 @@ use tcc_lowering::pass::{Ir, Level};
 use tcc_lowering::pipeline::Strictness;
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
+use super::gpu;
 use super::source::{Format, Source};
 use super::{Context, Failure};
-use crate::codegen::{BACKENDS, Backend, NamedTarget};
+use crate::codegen::ptx::GpuTarget;
+use crate::codegen::{BACKENDS, Backend, CpuTarget, NamedTarget};
+use crate::compile::gpu::GpuModel;
 use crate::compile::{Compiled, Compiler, named};
 
 /// How a model is compiled and run.
@@ -44,7 +47,7 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// The processor to make it for, or several for as many results; `tcc targets` lists them.
+    /// The processor or GPU to make it for, or several for as many results; `tcc targets` lists them.
     #[arg(long, value_name = "TARGET", default_value = "native", value_delimiter = ',')]
     target: Vec<String>,
     /// The value of a symbolic extent; may be repeated.
@@ -89,6 +92,29 @@ impl CompileArgs {
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
+    /// What `--target` names, in order.
+    fn targets(&self) -> Result<Vec<Wanted>, Failure> {
+        let one = |name: &String| {
+            let cpu = named(name).map(|target| Wanted::Cpu(name.clone(), target));
+            cpu.or_else(|| name.parse().ok().map(Wanted::Gpu)).ok_or_else(|| {
+                let cpus = NamedTarget::all().map(|t| t.name.to_owned());
+                let known: Vec<String> = cpus.chain(GpuTarget::all().iter().map(|t| t.to_string())).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("--target: expected native or one of {known}, got {name:?}"))
+            })
+        };
+        self.target.iter().map(one).collect()
+    }
+
+    /// The GPUs among the targets.
+    pub(super) fn gpus(&self) -> Result<Vec<GpuTarget>, Failure> {
+        let gpu = |target| match target {
+            Wanted::Gpu(gpu) => Some(gpu),
+            Wanted::Cpu(..) => None,
+        };
+        Ok(self.targets()?.into_iter().filter_map(gpu).collect())
+    }
+
     pub(super) fn strictness(&self) -> Strictness {
         match self.numerics {
             Numerics::Strict => Strictness::Strict,
@@ -102,32 +128,38 @@ impl CompileArgs {
         self.rules.as_deref()
     }
 
-    /// The one compiler that is asked for.
+    /// The one compiler for a processor that is asked for.
     pub(super) fn compiler(&self) -> Result<Compiler, Failure> {
         let mut all = self.compilers()?;
-        match (all.pop(), all.is_empty()) {
-            (Some((_, compiler)), true) => Ok(compiler),
+        match (all.pop(), all.is_empty(), self.gpus()?.is_empty()) {
+            (Some((_, compiler)), true, true) => Ok(compiler),
+            (None, ..) => Err(Failure::Usage("--target: expected a processor, got GPUs".to_owned())),
             _ => Err(Failure::Usage("--target: expected one target, got several".to_owned())),
         }
     }
 
-    /// A compiler for each target that is named.
-    pub(super) fn compilers(&self) -> Result<Vec<(String, Compiler)>, Failure> {
-        let bindings = self.bindings()?;
-        let backend = self.backend()?;
-        let one = |name: &String| {
-            let target = named(name).ok_or_else(|| {
-                let known: Vec<&str> = NamedTarget::all().map(|t| t.name).collect();
-                let known = known.join(", ");
-                Failure::Usage(format!("--target: expected native or one of {known}, got {name:?}"))
-            })?;
-            let compiler = Compiler::new().backend(backend).target(target).strictness(self.strictness());
-            let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
-            let compiler = bindings.iter().fold(compiler, |c, (name, value)| c.bind(name, *value));
-            Ok((name.clone(), compiler))
-        };
-        self.target.iter().map(one).collect()
+    /// A compiler with all options but the target.
+    pub(super) fn any_target(&self) -> Result<Compiler, Failure> {
+        let compiler = Compiler::new().backend(self.backend()?).strictness(self.strictness());
+        let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
+        Ok(self.bindings()?.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
     }
+
+    /// A compiler for each processor that is named.
+    pub(super) fn compilers(&self) -> Result<Vec<(String, Compiler)>, Failure> {
+        let compiler = self.any_target()?;
+        let cpu = |target| match target {
+            Wanted::Cpu(name, cpu) => Some((name, compiler.clone().target(cpu))),
+            Wanted::Gpu(_) => None,
+        };
+        Ok(self.targets()?.into_iter().filter_map(cpu).collect())
+    }
+}
+
+/// What one word of `--target` means.
+enum Wanted {
+    Cpu(String, CpuTarget),
+    Gpu(GpuTarget),
 }
 
 /// A model in one of the forms it can be given in.
@@ -136,11 +168,17 @@ pub(super) enum Model {
     Graph(Graph),
     /// Compiled before.
     Artifact(Compiled),
+    /// Compiled for GPUs before.
+    Gpu(GpuModel),
 }
 
 /// Reads a model, finding out from its content what it is.
 pub(super) fn load(path: &Path) -> Result<Model, Failure> {
     let name = path.display().to_string();
+    if path.join("manifest.json").is_file() {
+        let opened = GpuModel::open(path).map_err(|e| Failure::Input(format!("{name}: {e}")))?;
+        return Ok(Model::Gpu(opened));
+    }
     if starts_with_magic(path) {
         let opened = Compiled::open(path).map_err(|e| Failure::Input(format!("{name}: {e}")))?;
         return Ok(Model::Artifact(opened));
@@ -182,6 +220,7 @@ impl RunArgs {
     pub(super) fn compiled(&self) -> Result<Compiled, Failure> {
         match load(&self.model)? {
             Model::Artifact(compiled) => Ok(compiled),
+            Model::Gpu(_) => Err(gpu::no_driver(&self.model)),
             Model::Graph(graph) => self
                 .compile
                 .compiler()?

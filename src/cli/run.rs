@@ -9,7 +9,7 @@ use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::npz;
 
 use super::model::{Model, RunArgs, compiled_inputs, graph_inputs, load};
-use super::{Context, Failure, write_file};
+use super::{Context, Failure, gpu, write_file};
 
 const EXAMPLES: &str = "Examples:
   tcc run examples/mlp.json                    random inputs, a summary of the outputs
@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// Run through the interpreter of graphs instead of machine code.
     #[arg(long)]
     interpret: bool,
+    /// Run a model for GPUs in the emulator, which needs no GPU and checks every access.
+    #[arg(long, conflicts_with = "interpret")]
+    emulate: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
@@ -42,13 +45,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let graph = if bindings.is_empty() {
             graph
         } else {
-            args.run.compile.compiler()?.specialise(&graph).map_err(|e| fail(&e))?
+            args.run.compile.any_target()?.specialise(&graph).map_err(|e| fail(&e))?
         };
         let inputs = args.run.tensors(&graph_inputs(&graph), context)?;
         let (prepared, start) = (start.elapsed(), Instant::now());
         let outputs = evaluate(&graph, &inputs).map_err(|e| fail(&e))?;
         let names: Vec<String> = graph.outputs().iter().map(|(n, _)| n.to_string()).collect();
         (names, outputs, "interpreter".to_owned(), prepared, start.elapsed())
+    } else if let Some((model, target)) = gpu::wanted(&args.run)? {
+        if !args.emulate {
+            return Err(gpu::no_driver(&args.run.model));
+        }
+        let inputs = args.run.tensors(&gpu::inputs(&model)?, context)?;
+        for reason in &model.report().interpreted {
+            context.output.detail(&format!("on the host: {reason}\n"));
+        }
+        let (prepared, start) = (start.elapsed(), Instant::now());
+        let run = model.emulate(target, &inputs, false).map_err(|e| fail(&e))?;
+        let names = model.manifest().outputs.iter().map(|p| p.name.clone()).collect();
+        let how = format!("emulator, {} launches, {} ops on the host", run.launches, run.host_ops);
+        (names, run.outputs, how, prepared, start.elapsed())
+    } else if args.emulate {
+        return Err(Failure::Usage("--emulate: expected a GPU, such as --target sm_80".to_owned()));
     } else {
         let compiled = args.run.compiled()?;
         let (threads, pool) = args.run.threads()?;

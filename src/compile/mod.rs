@@ -1,5 +1,6 @@
 //! From a graph to a model that runs: the way of a model through the whole compiler.
 
+pub mod gpu;
 mod host;
 mod plan;
 mod session;
@@ -342,26 +343,7 @@ impl Compiled {
 
     /// An expression of the runtime in the compiler's terms.
     fn dim(&self, expr: &Expr) -> Option<Dim> {
-        let mut stack: Vec<Dim> = Vec::new();
-        for op in &expr.0 {
-            let dim = match op {
-                ExprOp::Const(value) => Dim::from(*value),
-                ExprOp::Symbol(index) => Dim::sym(self.model().symbols.get(*index as usize)?.as_str()),
-                binary => {
-                    let (b, a) = (stack.pop()?, stack.pop()?);
-                    match binary {
-                        ExprOp::Add => &a + &b,
-                        ExprOp::Mul => &a * &b,
-                        ExprOp::FloorDiv => a.floor_div(&b),
-                        ExprOp::Mod => a.modulo(&b),
-                        ExprOp::Min => a.minimum(&b),
-                        _ => a.maximum(&b),
-                    }
-                }
-            };
-            stack.push(dim);
-        }
-        stack.pop().filter(|_| stack.is_empty())
+        dim_of(expr, &self.model().symbols)
     }
 
     /// A series of runs that share their memory.
@@ -420,4 +402,28 @@ impl Compiled {
         };
         self.executable.run(&views, &Means { threads, host: &host, cancel: None, profile })
     }
+}
+
+/// An expression of the runtime in the compiler's terms.
+fn dim_of(expr: &Expr, symbols: &[String]) -> Option<Dim> {
+    let mut stack: Vec<Dim> = Vec::new();
+    for op in &expr.0 {
+        let dim = match op {
+            ExprOp::Const(value) => Dim::from(*value),
+            ExprOp::Symbol(index) => Dim::sym(symbols.get(*index as usize)?.as_str()),
+            binary => {
+                let (b, a) = (stack.pop()?, stack.pop()?);
+                match binary {
+                    ExprOp::Add => &a + &b,
+                    ExprOp::Mul => &a * &b,
+                    ExprOp::FloorDiv => a.floor_div(&b),
+                    ExprOp::Mod => a.modulo(&b),
+                    ExprOp::Min => a.minimum(&b),
+                    _ => a.maximum(&b),
+                }
+            }
+        };
+        stack.push(dim);
+    }
+    stack.pop().filter(|_| stack.is_empty())
 }

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use tcc_codegen::{Backend, CpuTarget, scratch_bytes};
 use tcc_ir::dim::{Atom, Dim, Symbol};
-use tcc_ir::graph::{Attr, Graph, Op, Value};
+use tcc_ir::graph::{Attr, Graph, Node, Op, Value};
 use tcc_ir::loops::Nest;
 use tcc_ir::mem::Program;
 use tcc_ir::shape::TensorType;
@@ -33,17 +33,7 @@ pub(super) fn plan(
     target: &CpuTarget,
 ) -> Result<Planned, CompileError> {
     let stages = lower_graph(graph);
-    let symbols = graph.symbols();
-    let mut planner = Planner {
-        graph,
-        model: Model { symbols: symbols.iter().map(ToString::to_string).collect(), ..Model::default() },
-        numbers: symbols.into_iter().enumerate().map(|(i, s)| (s, i as u32)).collect(),
-        buffers: FxHashMap::default(),
-        host: Vec::new(),
-        programs: Vec::new(),
-        known: FxHashMap::default(),
-        report: Report::default(),
-    };
+    let mut planner = Planner::new(graph);
     planner.params();
     planner.results(&stages);
     for stage in &stages {
@@ -58,20 +48,35 @@ pub(super) fn plan(
     Ok(Planned { model: planner.model, host: planner.host, report: planner.report })
 }
 
-struct Planner<'g> {
-    graph: &'g Graph,
-    model: Model,
-    numbers: FxHashMap<Symbol, u32>,
-    buffers: FxHashMap<Value, u32>,
-    host: Vec<HostWork>,
+/// A model under construction.
+pub(super) struct Planner<'g> {
+    pub(super) graph: &'g Graph,
+    pub(super) model: Model,
+    pub(super) numbers: FxHashMap<Symbol, u32>,
+    pub(super) buffers: FxHashMap<Value, u32>,
+    pub(super) host: Vec<HostWork>,
     programs: Vec<Program>,
     /// Programs by their text, so that equal kernels are compiled once.
     known: FxHashMap<String, u32>,
-    report: Report,
+    pub(super) report: Report,
 }
 
-impl Planner<'_> {
-    fn expr(&self, dim: &Dim) -> Expr {
+impl<'g> Planner<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        let symbols = graph.symbols();
+        Planner {
+            graph,
+            model: Model { symbols: symbols.iter().map(ToString::to_string).collect(), ..Model::default() },
+            numbers: symbols.into_iter().enumerate().map(|(i, s)| (s, i as u32)).collect(),
+            buffers: FxHashMap::default(),
+            host: Vec::new(),
+            programs: Vec::new(),
+            known: FxHashMap::default(),
+            report: Report::default(),
+        }
+    }
+
+    pub(super) fn expr(&self, dim: &Dim) -> Expr {
         let mut ops = Vec::new();
         self.push_dim(dim, &mut ops);
         Expr(ops)
@@ -144,7 +149,7 @@ impl Planner<'_> {
         }
     }
 
-    fn params(&mut self) {
+    pub(super) fn params(&mut self) {
         for (i, (name, value)) in self.graph.params().iter().enumerate() {
             let buffer = self.add_buffer(*value, Place::Input(i as u32));
             let param = self.param(name, self.graph.ty(*value), buffer);
@@ -161,7 +166,7 @@ impl Planner<'_> {
         Ok(Some(self.add_buffer(value, Place::Constant(number))))
     }
 
-    fn buffer(&mut self, value: Value) -> Result<u32, CompileError> {
+    pub(super) fn buffer(&mut self, value: Value) -> Result<u32, CompileError> {
         if let Some(buffer) = self.buffers.get(&value) {
             return Ok(*buffer);
         }
@@ -170,7 +175,7 @@ impl Planner<'_> {
 
     /// Places what stages make: outputs with the caller, the rest in the arena, or late where the size is not
     /// known when a run starts.
-    fn results(&mut self, stages: &[Stage]) {
+    pub(super) fn results(&mut self, stages: &[Stage]) {
         let mut last: FxHashMap<Value, usize> = FxHashMap::default();
         for (i, stage) in stages.iter().enumerate() {
             last.extend(stage.inputs.iter().map(|v| (*v, i)));
@@ -223,20 +228,9 @@ impl Planner<'_> {
         let nest = match &stage.work {
             Work::Host(id) => {
                 let node = self.graph.node(*id);
-                let mut one = self.graph.region_of();
-                let operands: Vec<Value> = node
-                    .operands
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| one.add_param(&i.to_string(), self.graph.ty(*v).clone()))
-                    .collect();
-                let pushed = one
-                    .push(node.op, &operands, node.attrs.clone(), node.regions.to_vec())
-                    .map_err(CompileError::Binding)?;
-                let results: Vec<Value> = one.node(pushed).results().collect();
-                results.into_iter().enumerate().for_each(|(i, v)| one.add_output(&i.to_string(), v));
+                let work = self.alone(node)?;
                 self.report.interpreted.push(format!("{}: no kernel", node.describe()));
-                self.host_step(HostWork::Node(one), node.op.name(), inputs, outputs);
+                self.host_step(work, node.op.name(), inputs, outputs);
                 return Ok(());
             }
             Work::Nest(nest) => nest,
@@ -275,13 +269,27 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// A graph of one node.
+    pub(super) fn alone(&self, node: &Node) -> Result<HostWork, CompileError> {
+        let mut one = self.graph.region_of();
+        let operands = node.operands.iter().enumerate();
+        let operands: Vec<Value> =
+            operands.map(|(i, v)| one.add_param(&i.to_string(), self.graph.ty(*v).clone())).collect();
+        let pushed = one
+            .push(node.op, &operands, node.attrs.clone(), node.regions.to_vec())
+            .map_err(CompileError::Binding)?;
+        let results: Vec<Value> = one.node(pushed).results().collect();
+        results.into_iter().enumerate().for_each(|(i, v)| one.add_output(&i.to_string(), v));
+        Ok(HostWork::Node(one))
+    }
+
     fn host_step(&mut self, work: HostWork, name: &str, inputs: Vec<u32>, outputs: Vec<u32>) {
         let index = self.host.len() as u32;
         self.host.push(work);
         self.model.steps.push(Step::Host { index, inputs, outputs, name: name.to_owned() });
     }
 
-    fn outputs(&mut self) -> Result<(), CompileError> {
+    pub(super) fn outputs(&mut self) -> Result<(), CompileError> {
         for (name, value) in self.graph.outputs() {
             let buffer = self.buffer(*value)?;
             let param = self.param(name, self.graph.ty(*value), buffer);
@@ -302,7 +310,7 @@ pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
 const READ_BEYOND: i64 = 512;
 
 /// The types that a nest's memory and scalars have.
-fn types(nest: &Nest) -> Vec<tcc_ir::dtype::DType> {
+pub(super) fn types(nest: &Nest) -> Vec<tcc_ir::dtype::DType> {
     use tcc_ir::loops::{Expr, Stmt};
     let mut found: Vec<tcc_ir::dtype::DType> = nest.params().map(|b| b.ty.dtype).collect();
     for stmt in &nest.body {

@@ -166,7 +166,7 @@ impl Dim {
     }
 
     /// Builds the normal form of a sum.
-    fn from_terms(terms: impl IntoIterator<Item = Term>) -> Dim {
+    pub fn from_terms(terms: impl IntoIterator<Item = Term>) -> Dim {
         let mut by_atoms: BTreeMap<SmallVec<[Atom; 1]>, i64> = BTreeMap::new();
         for term in terms {
             let slot = by_atoms.entry(term.atoms).or_insert(0);

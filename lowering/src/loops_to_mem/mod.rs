@@ -10,6 +10,7 @@
 //! store y[8*r] = %3
 //! ```
 
+mod phases;
 mod registers;
 mod tile;
 mod value;
@@ -27,18 +28,20 @@ use self::vector::Lanes;
 
 /// Lowers a verified nest.
 pub fn lower_nest(nest: &Nest) -> Program {
-    let mut registers = registers::classify(&nest.body);
-    if let Some(program) = attempt(nest, registers.clone()) {
+    let own = phases::own_registers(&nest.body);
+    let mut registers = registers::classify(&own);
+    if let Some(program) = attempt(nest, &own, registers.clone()) {
         return program;
     }
     // A loop that was to fill a wide register runs element by element, and the lanes have no addresses.
     registers.retain(|_, kept| *kept != Kept::Wide);
-    attempt(nest, registers)
+    attempt(nest, &own, registers)
         .expect("without wide registers only vector loops refuse, and those have a way out")
 }
 
-/// Lowers a nest with these buffers in registers, unless a wide one is used where there is no vector loop.
-fn attempt(nest: &Nest, registers: FxHashMap<Symbol, Kept>) -> Option<Program> {
+/// Lowers a nest, `own` being its body, with these buffers in registers, unless a wide one is used where there is no
+/// vector loop.
+fn attempt(nest: &Nest, own: &[Stmt], registers: FxHashMap<Symbol, Kept>) -> Option<Program> {
     let mut program = Program { name: nest.name.clone(), ranges: nest.ranges.clone(), ..Program::default() };
     let memory =
         |b: &Buffer| Memory { name: b.name.clone(), dtype: b.ty.dtype, elements: b.ty.shape.elements() };
@@ -49,7 +52,7 @@ fn attempt(nest: &Nest, registers: FxHashMap<Symbol, Kept>) -> Option<Program> {
         ranges: nest.ranges.clone(),
         buffers: FxHashMap::default(),
         scalars: FxHashMap::default(),
-        indices: index_names(&nest.body),
+        indices: index_names(own),
         registers,
         lanes: None,
         refused: false,
@@ -57,9 +60,9 @@ fn attempt(nest: &Nest, registers: FxHashMap<Symbol, Kept>) -> Option<Program> {
     for buffer in nest.params() {
         lowering.buffers.insert(buffer.name.clone(), Place::Memory(buffer.clone()));
     }
-    let outermost = nest.body.len() == 1;
+    let outermost = own.len() == 1;
     let mut body = Vec::new();
-    for stmt in &nest.body {
+    for stmt in own {
         lowering.statement(stmt, outermost, &mut body);
     }
     lowering.program.body = body;
@@ -164,7 +167,17 @@ impl Lowering {
                     }
                 }
                 NestKind::Parallel if outermost => self.serial(var, extent, LoopKind::Parallel, body, out),
-                NestKind::Block(axis) => self.serial(var, extent, LoopKind::Block(*axis), body, out),
+                NestKind::Block(axis) => {
+                    self.limit(var, extent);
+                    let mut inner = Vec::new();
+                    if self.phases(body, &mut inner) {
+                        let extent = self.ranges.simplify(extent);
+                        let kind = LoopKind::Block(*axis);
+                        out.push(Inst::For { var: var.clone(), extent, kind, body: inner });
+                    } else {
+                        self.serial(var, extent, LoopKind::Block(*axis), body, out);
+                    }
+                }
                 NestKind::Thread(axis) => self.serial(var, extent, LoopKind::Thread(*axis), body, out),
                 _ => self.serial(var, extent, LoopKind::Serial, body, out),
             }

@@ -25,7 +25,8 @@ impl Lowering {
         let ([c], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
             return None;
         };
-        let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
+        let [a, b] = factors.as_slice() else { return None };
+        let (a, b) = (self.operand(a, c)?, self.operand(b, c)?);
         for (var, extent) in [(i, m), (j, n), (p, k)] {
             self.limit(var, extent);
         }
@@ -39,6 +40,18 @@ impl Lowering {
         let shape = (most(m), most(n));
         let [m, n, k] = [m, n, k].map(|d| self.ranges.simplify(d));
         Some(Tile { m, n, k, a, b, c, accumulate: true, shape })
+    }
+
+    /// An element as it lies in memory; a tile converts it to the type of its result by itself.
+    fn operand<'e>(&self, value: &'e Expr, result: &Access) -> Option<&'e Access> {
+        match value {
+            Expr::Load(access) => Some(access),
+            Expr::Cast { to, value, .. } => match (&**value, self.buffers.get(&result.buffer)) {
+                (Expr::Load(access), Some(Place::Memory(buffer))) if buffer.ty.dtype == *to => Some(access),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// A matrix whose rows and columns two loops walk over.

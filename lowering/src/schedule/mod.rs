@@ -5,6 +5,7 @@
 //! expected and what it found. [`plan`] gives the default schedule of a nest: one parallel loop over tiles,
 //! vectors of what is neighbouring in memory, micro-tiles of contractions.
 
+pub mod gpu;
 mod independence;
 mod machine;
 mod policy;

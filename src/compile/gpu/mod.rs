@@ -1,0 +1,115 @@
+//! Models for GPUs: kernels as PTX, what launches them as data, and their execution in the emulator.
+
+mod artifact;
+mod emulate;
+mod manifest;
+mod plan;
+mod ptxas;
+#[cfg(test)]
+mod tests;
+
+use tcc_codegen::ptx::GpuTarget;
+use tcc_ir::dim::Dim;
+use tcc_ir::dtype::DType;
+use tcc_ir::graph::Graph;
+use tcc_lowering::pipeline::rewrite;
+use tcc_runtime::model::{Constant, Param};
+
+use super::host::HostWork;
+use super::{CompileError, Compiler, Report};
+
+pub use artifact::GpuArtifactError;
+pub use emulate::{GpuRun, GpuRunError};
+pub use manifest::{Kernel, Manifest, Resources, Step, Target, Weight};
+pub use ptxas::{Assembled, Ptxas};
+
+/// A model compiled for one or several GPUs.
+pub struct GpuModel {
+    manifest: Manifest,
+    ptx: Vec<(GpuTarget, String)>,
+    cubins: Vec<(GpuTarget, Vec<u8>)>,
+    constants: Vec<Constant>,
+    host: Vec<HostWork>,
+    report: Report,
+}
+
+impl Compiler {
+    /// Compiles a graph for GPUs.
+    pub fn compile_gpu(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, CompileError> {
+        plan::plan(&self.rewritten(graph)?, targets)
+    }
+
+    /// The programs that a graph's kernels are emitted from, as text.
+    pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
+        use tcc_lowering::graph_to_loops::{Work, lower_graph};
+        let stages = lower_graph(&self.rewritten(graph)?);
+        let nests = stages.iter().filter_map(|s| match &s.work {
+            Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
+            Work::Host(_) => None,
+        });
+        Ok(nests.collect())
+    }
+
+    /// The graph after the passes that know nothing of processors: layouts for CPUs are no gain here.
+    fn rewritten(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        Ok(rewrite(&graph, &self.options)?)
+    }
+}
+
+impl GpuModel {
+    fn new(
+        manifest: Manifest,
+        ptx: Vec<(GpuTarget, String)>,
+        constants: Vec<Constant>,
+        host: Vec<HostWork>,
+        report: Report,
+    ) -> GpuModel {
+        let mut model = GpuModel { manifest, ptx, cubins: Vec::new(), constants, host, report };
+        model.manifest.weights = artifact::layout(&model.constants);
+        model
+    }
+
+    /// What is launched, and how.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What became of the graph.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The PTX for each target.
+    pub fn ptx(&self) -> &[(GpuTarget, String)] {
+        &self.ptx
+    }
+
+    /// Assembles the kernels for every target, and notes what they use.
+    pub fn assemble(&mut self, ptxas: &Ptxas) -> Result<(), String> {
+        for ((target, text), described) in self.ptx.iter().zip(&mut self.manifest.targets) {
+            let assembled = ptxas.assemble(text, *target)?;
+            described.cubin = Some(format!("kernels/{target}.cubin"));
+            described.resources = assembled.resources;
+            for kernel in &self.manifest.kernels {
+                if let Some(resources) = described.resources.get_mut(&kernel.name) {
+                    let shared = kernel.shared_bytes.eval(&[]).unwrap_or(0);
+                    resources.occupancy =
+                        ptxas::occupancy(*target, resources.registers, kernel.block, shared);
+                }
+            }
+            self.cubins.push((*target, assembled.cubin));
+        }
+        Ok(())
+    }
+
+    /// The inputs: names, element types and extents.
+    pub fn inputs(&self) -> Vec<(String, Option<DType>, Vec<Dim>)> {
+        let one = |param: &Param| {
+            let dims =
+                param.shape.iter().map(|e| super::dim_of(e, &self.manifest.symbols).unwrap_or(Dim::ONE));
+            (param.name.clone(), param.dtype.parse().ok(), dims.collect())
+        };
+        self.manifest.inputs.iter().map(one).collect()
+    }
+}
