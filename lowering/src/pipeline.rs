@@ -3,7 +3,7 @@
 use tcc_ir::graph::Graph;
 use tcc_ir::numerics::Numerics;
 
-use crate::layout::{channels_last, lay_out_attention, pack_contractions};
+use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_phases};
 use crate::pass::{Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
@@ -55,7 +55,8 @@ pub const AFTER_LAYOUT: &str = "dce";
 
 /// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
 pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
-    let laid_out = apply(channels_last(&rewrite(graph, options)?, machine), AFTER_LAYOUT, options)?;
+    let laid_out =
+        apply(channels_last(&split_phases(&rewrite(graph, options)?), machine), AFTER_LAYOUT, options)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
     apply(packed, AFTER_LAYOUT, options)
 }

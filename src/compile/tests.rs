@@ -274,3 +274,35 @@ fn convolutions_in_tiles() {
         assert!(program.contains(" k="), "no micro-tile in {program}");
     }
 }
+
+#[test]
+fn transposed_convolutions() {
+    for (base, k, lo, hi, groups) in
+        [(2, 4, 2, 2, 1), (2, 3, 1, 2, 2), (3, 5, 3, 1, 1), (2, 2, 0, 0, 1), (3, 2, 1, 1, 1), (2, 5, 5, 6, 2)]
+    {
+        // Along the second axis the image is not spread out.
+        let (h, w, o) = (5, 6, 4);
+        let extents = [(h - 1) * base + 1 + lo + hi - k + 1, w];
+        let i = 4 / groups;
+        let text = format!(
+            "graph @f(%x: f32[N, 4, {h}, {w}], %w: f32[{o}, {i}, {k}, 3]) -> (y: f32[N, {o}, {}, {}]) {{
+               %0 = conv %x, %w strides=[1, 1] lo=[{lo}, 1] hi=[{hi}, 1] dilation=[1, 1] base=[{base}, 1] groups={groups} dtype=f32 : f32[N, {o}, {}, {}]
+               return %0
+             }}",
+            extents[0], extents[1], extents[0], extents[1]
+        );
+        agrees(&text, &[("N", 2)]);
+    }
+}
+
+#[test]
+fn transposed_convolutions_become_plain_ones() {
+    let text = "graph @f(%x: f32[1, 8, H, 7], %w: f32[16, 8, 4, 4]) -> (y: f32[1, 16, 2*H, 14]) {
+        %0 = conv %x, %w strides=[1, 1] lo=[2, 2] hi=[2, 2] dilation=[1, 1] base=[2, 2] groups=1 dtype=f32 : f32[1, 16, 2*H, 14]
+        return %0
+      }";
+    let graph = parse_graph(text).unwrap_or_else(|d| panic!("{}", d.render("graph", text)));
+    let schedules = Compiler::new().emit(&graph, Stage::Schedule).unwrap();
+    assert_eq!(schedules.matches("tensorise([row, col, ").count(), 4, "{schedules}");
+    agrees(text, &[("H", 5)]);
+}

@@ -3,11 +3,13 @@
 mod attention;
 mod channels_last;
 mod panels;
+mod phases;
 mod strided;
 
 pub use attention::lay_out_attention;
 pub use channels_last::channels_last;
 pub use panels::pack_contractions;
+pub use phases::split_phases;
 
 use smallvec::smallvec;
 use tcc_ir::graph::eval::evaluate;
@@ -34,7 +36,7 @@ fn known(graph: &Graph, value: Value) -> Option<Tensor> {
             Attr::Tensor(tensor) => Some(tensor.clone()),
             _ => None,
         },
-        Op::Transpose | Op::Reshape | Op::Broadcast => {
+        Op::Transpose | Op::Reshape | Op::Broadcast | Op::Slice | Op::Reverse => {
             let mut one = Graph::new("known");
             let operand = one.constant(known(graph, node.operands[0])?).ok()?;
             let moved = one.op(node.op, &[operand], node.attrs.clone()).ok()?;
