@@ -38,6 +38,8 @@ struct Parts<'n> {
     at: Vec<Dim>,
     /// The head of keys and values.
     group: Dim,
+    /// The queries of all blocks.
+    all_queries: Dim,
     /// The first query of the block, and how many there are.
     first_query: Dim,
     queries: Dim,
@@ -74,6 +76,7 @@ impl Emit<'_> {
             at,
             queries: self.part(&q_shape[2], &first_query, QUERIES),
             first_query,
+            all_queries: q_shape[2].clone(),
             keys: k_shape[2].clone(),
             depth: q_shape[3].clone(),
             columns: v_shape[3].clone(),
@@ -101,6 +104,28 @@ impl Emit<'_> {
         let var = self.loop_var(extent);
         let body = body(self, Dim::sym(var.clone()));
         Stmt::serial(var, extent.clone(), body)
+    }
+
+    /// Statements about the element at an index of an axis, made for any element of it: what holds of all of them
+    /// need not be proven of the index.
+    fn at(&mut self, extent: &Dim, index: &Dim, body: impl FnOnce(&mut Self, Dim) -> Vec<Stmt>) -> Vec<Stmt> {
+        let var = self.loop_var(extent);
+        let stmts = body(self, Dim::sym(var.clone()));
+        stmts.iter().map(|stmt| stmt.map_dims(&|dim| dim.replace(&var, index))).collect()
+    }
+
+    /// As [`Emit::at`], for a query of the block and a key.
+    fn at_pair(
+        &mut self,
+        parts: &Parts<'_>,
+        i: &Dim,
+        key: &Dim,
+        body: impl FnOnce(&mut Self, Dim, Dim) -> Vec<Stmt>,
+    ) -> Vec<Stmt> {
+        let query = &parts.first_query + i;
+        self.at(&parts.all_queries, &query, |emit, query| {
+            emit.at(&parts.keys, key, |emit, key| body(emit, query, key))
+        })
     }
 
     fn start(&mut self, parts: &Parts<'_>, kept: &Kept) -> Vec<Stmt> {
@@ -159,15 +184,16 @@ impl Emit<'_> {
         let product = self.each(&parts.queries, |emit, i| {
             vec![emit.each(keys, |emit, j| {
                 vec![emit.each(&parts.depth, |emit, d| {
-                    let query = &parts.first_query + &i;
-                    let mut block = Block::default();
-                    let from_q = [parts.at[0].clone(), parts.at[1].clone(), query, d.clone()];
-                    let from_q = emit.row_element(q, &from_q, parts.kept, &mut block);
-                    let from_k = [parts.at[0].clone(), parts.group.clone(), first_key + &j, d];
-                    let from_k = emit.row_element(k, &from_k, parts.kept, &mut block);
-                    let product = Expr::binary(ScalarOp::Mul, from_q, from_k);
-                    block.stmts.push(accumulate(element(&i, &j), ScalarOp::Add, product));
-                    block.stmts
+                    emit.at_pair(parts, &i, &(first_key + &j), |emit, query, key| {
+                        let mut block = Block::default();
+                        let from_q = [parts.at[0].clone(), parts.at[1].clone(), query, d.clone()];
+                        let from_q = emit.row_element(q, &from_q, parts.kept, &mut block);
+                        let from_k = [parts.at[0].clone(), parts.group.clone(), key, d];
+                        let from_k = emit.row_element(k, &from_k, parts.kept, &mut block);
+                        let product = Expr::binary(ScalarOp::Mul, from_q, from_k);
+                        block.stmts.push(accumulate(element(&i, &j), ScalarOp::Add, product));
+                        block.stmts
+                    })
                 })]
             })]
         });
@@ -182,10 +208,12 @@ impl Emit<'_> {
             let [best, sum] = [&kept.best, &kept.sum].map(|name| Access::new(name.clone(), [i.clone()]));
             let mut row = Block::default();
             let scaled = emit.each(keys, |emit, j| {
-                let mut block = Block::default();
-                let score = emit.score(parts, Expr::Load(element(&j)), &i, &(first_key + &j), &mut block);
-                block.stmts.push(Stmt::store(element(&j), score));
-                block.stmts
+                emit.at_pair(parts, &i, &(first_key + &j), |emit, query, key| {
+                    let mut block = Block::default();
+                    let score = emit.score(parts, Expr::Load(element(&j)), &query, &key, &mut block);
+                    block.stmts.push(Stmt::store(element(&j), score));
+                    block.stmts
+                })
             });
             row.stmts.push(scaled);
             let largest = emit.accumulator(dtype, Expr::Load(best.clone()), &mut row);
@@ -221,9 +249,8 @@ impl Emit<'_> {
     }
 
     /// What a product of query and key counts as.
-    fn score(&mut self, parts: &Parts<'_>, product: Expr, i: &Dim, key: &Dim, block: &mut Block) -> Expr {
+    fn score(&mut self, parts: &Parts<'_>, product: Expr, query: &Dim, key: &Dim, block: &mut Block) -> Expr {
         let (node, kept) = (parts.node, parts.kept);
-        let query = &parts.first_query + i;
         let scale = Expr::number(kept, float(node, "scale"));
         let mut score = Expr::binary(ScalarOp::Mul, product, scale);
         let softcap = float(node, "softcap");
@@ -254,7 +281,7 @@ impl Emit<'_> {
             };
         }
         if flag(node, "causal") {
-            let last = &query + &(&parts.keys - &queries[2]);
+            let last = query + &(&parts.keys - &queries[2]);
             let conds = vec![Cond::less(key.clone(), &last + &Dim::ONE)];
             score = Expr::Guard { conds, then: Box::new(score), otherwise: Box::new(lowest(kept)) };
         }
@@ -267,14 +294,16 @@ impl Emit<'_> {
         self.each(&parts.queries, |emit, i| {
             vec![emit.each(&parts.columns, |emit, e| {
                 vec![emit.each(keys, |emit, j| {
-                    let mut block = Block::default();
-                    let weight = Expr::Load(Access::new(kept.scores.clone(), [i.clone(), j.clone()]));
-                    let place = [parts.at[0].clone(), parts.group.clone(), first_key + &j, e.clone()];
-                    let value = emit.row_element(v, &place, parts.kept, &mut block);
-                    let target = Access::new(kept.mixed.clone(), [i.clone(), e.clone()]);
-                    let product = Expr::binary(ScalarOp::Mul, weight, value);
-                    block.stmts.push(accumulate(target, ScalarOp::Add, product));
-                    block.stmts
+                    emit.at(&parts.keys, &(first_key + &j), |emit, key| {
+                        let mut block = Block::default();
+                        let weight = Expr::Load(Access::new(kept.scores.clone(), [i.clone(), j.clone()]));
+                        let place = [parts.at[0].clone(), parts.group.clone(), key, e.clone()];
+                        let value = emit.row_element(v, &place, parts.kept, &mut block);
+                        let target = Access::new(kept.mixed.clone(), [i.clone(), e.clone()]);
+                        let product = Expr::binary(ScalarOp::Mul, weight, value);
+                        block.stmts.push(accumulate(target, ScalarOp::Add, product));
+                        block.stmts
+                    })
                 })]
             })]
         })
@@ -292,14 +321,15 @@ impl Emit<'_> {
             let factor = Expr::Op(ScalarOp::Select, vec![none, Expr::number(dtype, 0.0), factor]);
             let factor = emit.name(factor, &mut row);
             let last = emit.each(&parts.columns, |emit, e| {
-                let mut block = Block::default();
-                let mixed = Expr::Load(Access::new(kept.mixed.clone(), [i.clone(), e.clone()]));
-                let value = Expr::binary(ScalarOp::Mul, mixed, factor).cast(dtype, emit.dtype(heavy));
-                let value = emit.name(value, &mut block);
-                let query = &parts.first_query + &i;
-                let place = [parts.at[0].clone(), parts.at[1].clone(), query, e];
-                emit.finish(heavy, &place, value, &mut block);
-                block.stmts
+                emit.at(&parts.all_queries, &(&parts.first_query + &i), |emit, query| {
+                    let mut block = Block::default();
+                    let mixed = Expr::Load(Access::new(kept.mixed.clone(), [i.clone(), e.clone()]));
+                    let value = Expr::binary(ScalarOp::Mul, mixed, factor).cast(dtype, emit.dtype(heavy));
+                    let value = emit.name(value, &mut block);
+                    let place = [parts.at[0].clone(), parts.at[1].clone(), query, e];
+                    emit.finish(heavy, &place, value, &mut block);
+                    block.stmts
+                })
             });
             row.stmts.push(last);
             row.stmts
