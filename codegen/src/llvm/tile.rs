@@ -17,6 +17,9 @@ struct Unrolled {
     lanes: u32,
 }
 
+/// From this many rows on every micro-kernel sums in one chain.
+const FEW_ROWS: u32 = 5;
+
 impl Unrolled {
     fn vectors(&self) -> u32 {
         self.columns.div_ceil(self.lanes)
@@ -55,7 +58,8 @@ impl Emit<'_> {
     }
 
     /// The one decision between code here and a call: a tile that fits the registers, in which every row of A is
-    /// at a known distance from the first, is unrolled where it is whole.
+    /// at a known distance from the first, is unrolled where it is whole. With few rows the micro-kernels sum in
+    /// several chains; then the whole tiles are theirs too, so that all columns are summed in one order.
     fn unrolled(&self, tile: &Tile) -> Option<Unrolled> {
         let (lanes, registers) = match self.target {
             t if t.has("avx512") => (16, 32),
@@ -66,7 +70,7 @@ impl Emit<'_> {
         let (rows, columns) = tile.shape;
         tile.a.row.as_const()?;
         let shape = Unrolled { rows, columns, lanes };
-        if rows == 0 || rows > 16 || columns == 0 || columns > 64 {
+        if !(FEW_ROWS..=16).contains(&rows) || columns == 0 || columns > 64 {
             return None;
         }
         // One register holds an element of A; the vectors of B are used from memory if need be.
