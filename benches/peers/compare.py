@@ -1,7 +1,7 @@
 """Sets engines up one after the other, times them in turns, checks what they compute, and writes the table.
 
 A figure is the median over rounds of the median call of a round. The table has the ratio of the best peer's time to
-ours, so that above one is faster, and the fraction of the processor's measured ceiling that we reach."""
+ours, so that above one is faster, and the rate that our faster backend reaches."""
 import argparse, fnmatch, json, math, pathlib, platform, statistics, subprocess, sys, tempfile
 
 import numpy as np
@@ -69,19 +69,12 @@ def measure(options, workload, threads, engines):
     return figures
 
 
-def ceilings(options):
-    """Operations and bytes per second that this machine has been seen to reach, by number of threads."""
-    done = subprocess.run([options.tcc, "targets", "--probe", "--json"], capture_output=True, text=True)
-    return json.loads(done.stdout).get("ceilings", {}) if done.returncode == 0 else {}
-
-
-def rows(results, facts, tops):
+def rows(results, facts):
     for key, figures in results.items():
         workload, threads = key.rsplit("|", 1)
         timed = {e: f["ms"] for e, f in figures.items() if "ms" in f}
         peers = {e: t for e, t in timed.items() if e in PEERS}
         best = min(peers, key=peers.get) if peers else None
-        top = tops.get(threads, {})
         parts = []
         for ours in OURS:
             if ours not in figures:
@@ -91,18 +84,20 @@ def rows(results, facts, tops):
             else:
                 parts += [f"{timed[ours]:.3f}", f"{peers[best] / timed[ours]:.2f}" if best else ""]
         fastest = min((timed[o] for o in OURS if o in timed), default=None)
-        floor = max([facts[workload].get(cost, 0) / top[cost] * 1e3 for cost in ("flops", "bytes") if top.get(cost)], default=0)
-        share = f"{100 * floor / fastest:.0f}%" if fastest and floor else ""
+        rate = ""
+        for cost, unit in (("flops", "GFLOP/s"), ("bytes", "GB/s")):
+            if fastest and not rate and cost in facts[workload]:
+                rate = f"{facts[workload][cost] / fastest / 1e6:.0f} {unit}"
         ratio = peers[best] / fastest if best and fastest else None
-        yield workload, threads, f"{best} {peers[best]:.3f}" if best else "", parts, share, ratio
+        yield workload, threads, f"{best} {peers[best]:.3f}" if best else "", parts, rate, ratio
 
 
-def table(results, facts, tops):
-    lines = ["| workload | threads | best peer, ms | llvm, ms | ratio | cranelift, ms | ratio | of the ceiling |",
+def table(results, facts):
+    lines = ["| workload | threads | best peer, ms | llvm, ms | ratio | cranelift, ms | ratio | our rate |",
              "|---|---|---|---|---|---|---|---|"]
     ratios = []
-    for workload, threads, best, parts, share, ratio in rows(results, facts, tops):
-        lines.append(f"| {workload} | {threads} | {best} | {' | '.join(parts)} | {share} |")
+    for workload, threads, best, parts, rate, ratio in rows(results, facts):
+        lines.append(f"| {workload} | {threads} | {best} | {' | '.join(parts)} | {rate} |")
         ratios += [ratio] if ratio else []
     if ratios:
         mean = math.exp(statistics.fmean(map(math.log, ratios)))
@@ -154,7 +149,7 @@ def main():
             shown = (f"{e} {f['ms']:.3f}" if "ms" in f else f"{e}: {f['error'].splitlines()[0][:60]}" for e, f in figures.items())
             print(f"{name} {threads}t  " + "  ".join(shown), flush=True)
             (options.lab / "results.json").write_text(json.dumps(results, indent=1))
-    text = table(results, facts, ceilings(options))
+    text = table(results, facts)
     print(text)
     if options.write:
         write(options, text)

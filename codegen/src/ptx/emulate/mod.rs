@@ -50,7 +50,7 @@ use counters::Tally;
 /// What a launch checks, and what it draws from.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Decides the order of blocks and warps.
+    /// Decides the order of the warps of a block; blocks run in the order of their indices.
     pub seed: u64,
     /// Whether accesses that nothing orders are found.
     pub races: bool,
