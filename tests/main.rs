@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod artifacts;
 mod cli;
 mod docs;
 mod embedding;
 mod filetests;
 mod foreign_targets;
+mod linked;
 mod properties;
 mod properties_compiled;
 mod properties_eqsat;

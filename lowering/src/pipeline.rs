@@ -4,7 +4,7 @@ use tcc_ir::graph::Graph;
 use tcc_ir::numerics::Numerics;
 
 use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_phases};
-use crate::pass::{Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
+use crate::pass::{Applied, Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
 /// What rewrites may do to numbers.
@@ -55,18 +55,34 @@ pub const AFTER_LAYOUT: &str = "dce";
 
 /// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
 pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
-    let laid_out =
-        apply(channels_last(&split_phases(&rewrite(graph, options)?), machine), AFTER_LAYOUT, options)?;
+    optimise_and_report(graph, machine, options, &mut |_| {})
+}
+
+/// As [`optimise`]; `report` hears of every pass when it is done.
+pub fn optimise_and_report(
+    graph: &Graph,
+    machine: &Machine,
+    options: &GraphOptions,
+    report: &mut dyn FnMut(&Applied),
+) -> Result<Graph, RunError> {
+    let rewritten = apply(graph.clone(), BEFORE_LAYOUT, options, report)?;
+    let laid_out = channels_last(&split_phases(&rewritten), machine);
+    let laid_out = apply(laid_out, AFTER_LAYOUT, options, report)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
-    apply(packed, AFTER_LAYOUT, options)
+    apply(packed, AFTER_LAYOUT, options, report)
 }
 
 /// The graph before layouts are chosen: for targets that lay out nothing. An error is as for [`optimise`].
 pub fn rewrite(graph: &Graph, options: &GraphOptions) -> Result<Graph, RunError> {
-    apply(graph.clone(), BEFORE_LAYOUT, options)
+    apply(graph.clone(), BEFORE_LAYOUT, options, &mut |_| {})
 }
 
-fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, RunError> {
+fn apply(
+    graph: Graph,
+    passes: &str,
+    options: &GraphOptions,
+    report: &mut dyn FnMut(&Applied),
+) -> Result<Graph, RunError> {
     let mut pipeline = Pipeline::parse(passes, &Registry::builtin())
         .unwrap_or_else(|diags| unreachable!("the built-in pipeline names passes that there are: {diags}"));
     for step in pipeline.steps.iter_mut().filter(|step| step.pass.name == crate::eqsat::PASS.name) {
@@ -80,7 +96,7 @@ fn apply(graph: Graph, passes: &str, options: &GraphOptions) -> Result<Graph, Ru
         }
     }
     let around = RunOptions { verify: cfg!(debug_assertions), ..RunOptions::default() };
-    match run(Ir::Graph(graph), &pipeline, &around, &mut |_| {})? {
+    match run(Ir::Graph(graph), &pipeline, &around, report)? {
         Ir::Graph(graph) => Ok(graph),
         other => unreachable!("graph passes give graphs, got a {}", other.level()),
     }

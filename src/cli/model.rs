@@ -47,7 +47,7 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// The processor or GPU to make it for, or several for as many results; `tcc targets` lists them.
+    /// The processor or GPU to make it for, or several for code for each; `tcc targets` lists them.
     #[arg(long, value_name = "TARGET", default_value = "native", value_delimiter = ',')]
     target: Vec<String>,
     /// The value of a symbolic extent; may be repeated.
@@ -90,6 +90,11 @@ impl CompileArgs {
             Failure::Usage(format!("--bind: expected NAME=VALUE with an integer, got {text:?}"))
         };
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
+    }
+
+    /// How many targets are named.
+    pub(super) fn count(&self) -> usize {
+        self.target.len()
     }
 
     /// What `--target` names, in order.
@@ -208,7 +213,8 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
     }
 }
 
-fn starts_with_magic(path: &Path) -> bool {
+/// Whether a file is an artifact.
+pub(super) fn starts_with_magic(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 8];
     let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));

@@ -16,6 +16,7 @@ use tcc_lowering::schedule::schedule;
 use tcc_runtime::model::{BufferDef, Constant, Expr, Model, Op as ExprOp, Param, Place, Step};
 
 use super::host::HostWork;
+use super::operations::{arithmetic, operations};
 use super::target::Schedulable;
 use super::{CompileError, Report};
 
@@ -39,6 +40,8 @@ pub(super) fn plan(
     for stage in &stages {
         planner.stage(stage, backend, target)?;
     }
+    let _span =
+        tracing::info_span!("emit", backend = backend.name(), kernels = planner.programs.len()).entered();
     planner.outputs()?;
     planner.report.kernels = planner.programs.len();
     planner.model.functions = planner.programs.iter().map(|p| p.name.clone()).collect();
@@ -64,9 +67,15 @@ pub(super) struct Planner<'g> {
 impl<'g> Planner<'g> {
     pub(super) fn new(graph: &'g Graph) -> Self {
         let symbols = graph.symbols();
+        let ranges = symbols.iter().map(|s| graph.ranges.get(s)).map(|range| [range.lo, range.hi]);
+        let model = Model {
+            symbols: symbols.iter().map(ToString::to_string).collect(),
+            ranges: ranges.collect(),
+            ..Model::default()
+        };
         Planner {
             graph,
-            model: Model { symbols: symbols.iter().map(ToString::to_string).collect(), ..Model::default() },
+            model,
             numbers: symbols.into_iter().enumerate().map(|(i, s)| (s, i as u32)).collect(),
             buffers: FxHashMap::default(),
             host: Vec::new(),
@@ -263,6 +272,8 @@ impl<'g> Planner<'g> {
             tiles: self.expr(&program.tiles()),
             scratch: self.expr(&scratch_bytes(program)),
             name: program.name.clone(),
+            operations: self.expr(&operations(nest)),
+            arithmetic: arithmetic(nest),
         };
         self.model.steps.push(step);
         self.report.calls += 1;
@@ -307,7 +318,7 @@ pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
 }
 
 /// The widest row of a micro-tile.
-const READ_BEYOND: i64 = 512;
+pub(super) const READ_BEYOND: i64 = 512;
 
 /// The types that a nest's memory and scalars have.
 pub(super) fn types(nest: &Nest) -> Vec<tcc_ir::dtype::DType> {

@@ -9,7 +9,6 @@ mod function;
 mod index;
 mod machine;
 mod memory;
-mod merge;
 mod module;
 mod ops;
 #[cfg(test)]
@@ -19,6 +18,7 @@ mod tile;
 use tcc_ir::dtype::DType;
 use tcc_ir::mem::Program;
 
+use crate::link::{Parts, link};
 use crate::{Backend, CpuTarget, EmitError};
 
 /// The backend of the feature `llvm`.
@@ -35,9 +35,13 @@ impl Backend for Llvm {
     }
 
     fn emit(&self, programs: &[Program], target: &CpuTarget) -> Result<Vec<u8>, EmitError> {
-        let objects = in_parallel(&groups(programs), target)?;
-        merge::merge(&objects)
-            .map_err(|message| EmitError::Internal { program: "module".to_owned(), message })
+        let mut objects = in_parallel(&groups(programs), target)?;
+        let internal = |message: String| EmitError::Internal { program: "module".to_owned(), message };
+        if let [one] = &mut *objects {
+            return Ok(std::mem::take(one));
+        }
+        let parts = Parts { objects: objects.iter().map(|o| &**o).collect(), ..Parts::default() };
+        link(parts).and_then(|linked| linked.to_bytes()).map_err(internal)
     }
 }
 

@@ -78,12 +78,29 @@ pub struct PassCx<'a> {
     /// The options as given, with defaults for the others.
     pub options: &'a Options,
     fuel: &'a mut Fuel,
+    owed: Vec<Owed>,
+}
+
+/// A rewrite that a result owes something to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// Its name.
+    pub rewrite: String,
+    /// What it may do to numbers.
+    pub numerics: Numerics,
+    /// How often.
+    pub count: usize,
 }
 
 impl<'a> PassCx<'a> {
     /// The surroundings of one application.
     pub fn new(options: &'a Options, fuel: &'a mut Fuel) -> PassCx<'a> {
-        PassCx { options, fuel }
+        PassCx { options, fuel, owed: Vec::new() }
+    }
+
+    /// Notes what the result owes to a rewrite.
+    pub fn owe(&mut self, owed: Owed) {
+        self.owed.push(owed);
     }
 
     /// Asks to carry out one rewrite; once the fuel is spent the answer is no, and the pass leaves things as

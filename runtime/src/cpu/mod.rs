@@ -1,9 +1,13 @@
 //! What the processor can do: instruction sets found at run time, cache sizes, core counts, measured ceilings.
 
+mod denormals;
 mod probe;
 mod topology;
 
-pub use probe::{Ceilings, probe, recommended_isa, register_fma_gflops};
+pub use denormals::Denormals;
+pub use probe::{
+    Ceilings, probe, recommended_isa, register_bf16_gflops, register_fma_gflops, register_int8_gops,
+};
 pub use topology::{Caches, Cpu};
 
 use std::fmt;

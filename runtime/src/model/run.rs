@@ -51,6 +51,18 @@ pub enum RunError {
         /// What was given to write to.
         got: String,
     },
+    /// An extent outside of what the code was made for.
+    #[error("expected {symbol} in {lo}..={hi}, got {got}")]
+    Extent {
+        /// The symbol.
+        symbol: String,
+        /// The least it can be.
+        lo: i64,
+        /// The most it can be.
+        hi: i64,
+        /// What it would be.
+        got: i64,
+    },
     /// A size that cannot be computed or is out of all bounds.
     #[error("expected a size for {0} that can be computed from the inputs")]
     Size(String),
@@ -147,6 +159,34 @@ pub struct Timing {
     pub start: Duration,
     /// How long.
     pub time: Duration,
+    /// What each worker did of a kernel.
+    pub slices: Vec<Slice>,
+}
+
+/// One range of a kernel's tiles, carried out by one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// The worker.
+    pub worker: usize,
+    /// When it began, from the start of the run.
+    pub start: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl Timing {
+    /// How much longer the busiest worker was at it than workers were on average; 1 is even.
+    pub fn imbalance(&self, workers: usize) -> f64 {
+        let mut busy = vec![0.0; workers.max(1)];
+        for slice in &self.slices {
+            if let Some(busy) = busy.get_mut(slice.worker) {
+                *busy += slice.time.as_secs_f64();
+            }
+        }
+        let most = busy.iter().copied().fold(0.0, f64::max);
+        let mean = busy.iter().sum::<f64>() / busy.len() as f64;
+        if mean > 0.0 { most / mean } else { 1.0 }
+    }
 }
 
 /// What a run gave.
@@ -206,6 +246,7 @@ const KEPT_IDLE: usize = 8;
 impl Executable {
     /// Loads the code of a model.
     pub fn new(model: Model) -> Result<Executable, RunError> {
+        model.validate().map_err(RunError::Malformed)?;
         let image =
             if model.functions.is_empty() { None } else { Some(Image::load_with_runtime(&model.object)?) };
         let mut functions = Vec::with_capacity(model.functions.len());
