@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
+use memmap2::MmapMut;
+
 use super::Extents;
 use crate::dtype::DType;
 
@@ -74,10 +76,19 @@ impl Region {
     }
 }
 
+/// Allocations from this size on are mappings of their own that the system may back with huge pages: weights that are
+/// laid out anew are written, and later read, with few faults and few misses of the address cache.
+const LARGE: usize = 4 << 20;
+
 /// Owned bytes, zero at first, aligned to [`ALIGNMENT`].
 pub(super) struct AlignedBytes {
-    start: NonNull<u8>,
+    memory: Memory,
     len: usize,
+}
+
+enum Memory {
+    Heap(NonNull<u8>),
+    Mapped(MmapMut),
 }
 
 // SAFETY: the allocation is owned exclusively and has no interior mutability, like a `Vec<u8>`.
@@ -89,9 +100,16 @@ impl AlignedBytes {
     /// `None` if the size is beyond the address space or memory cannot be had.
     pub(super) fn zeroed(len: usize) -> Option<AlignedBytes> {
         let layout = AlignedBytes::layout(len)?;
+        if len >= LARGE {
+            let mapping = MmapMut::map_anon(len).ok()?;
+            // Pages of the usual size are right, too.
+            #[cfg(target_os = "linux")]
+            let _ = mapping.advise(memmap2::Advice::HugePage);
+            return Some(AlignedBytes { memory: Memory::Mapped(mapping), len });
+        }
         // SAFETY: the layout's size is at least 1.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(AlignedBytes { start, len })
+        Some(AlignedBytes { memory: Memory::Heap(start), len })
     }
 
     fn layout(len: usize) -> Option<Layout> {
@@ -101,23 +119,31 @@ impl AlignedBytes {
 
 impl AsRef<[u8]> for AlignedBytes {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `start` is an initialised allocation of at least `len` bytes that lives as long as
-        // `self`, and only `&mut self` gives write access to it.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        match &self.memory {
+            // SAFETY: `start` is an initialised allocation of at least `len` bytes that lives as long as
+            // `self`, and only `&mut self` gives write access to it.
+            Memory::Heap(start) => unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) },
+            Memory::Mapped(mapping) => mapping,
+        }
     }
 }
 
 impl AsMut<[u8]> for AlignedBytes {
     fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `as_ref`, and `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        match &mut self.memory {
+            // SAFETY: as for `as_ref`, and `&mut self` makes the access exclusive.
+            Memory::Heap(start) => unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) },
+            Memory::Mapped(mapping) => mapping,
+        }
     }
 }
 
 impl Drop for AlignedBytes {
     fn drop(&mut self) {
-        let layout = AlignedBytes::layout(self.len).expect("the same layout was valid when allocating");
-        // SAFETY: allocated in `zeroed` with this layout and freed only here.
-        unsafe { dealloc(self.start.as_ptr(), layout) }
+        if let Memory::Heap(start) = &self.memory {
+            let layout = AlignedBytes::layout(self.len).expect("the same layout was valid when allocating");
+            // SAFETY: allocated in `zeroed` with this layout and freed only here.
+            unsafe { dealloc(start.as_ptr(), layout) }
+        }
     }
 }

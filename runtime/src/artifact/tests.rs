@@ -64,6 +64,22 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn resident_weights_are_the_same_in_other_memory() {
+    let mut large = variant("here", ARCH, &[], 7);
+    large.model.constants.push(Constant { bytes: Arc::new(vec![9u8; HUGE_PAGE + 5]) });
+    let mapped = read(&bytes(vec![large])).unwrap().choose().unwrap();
+    let at = |v: &Variant, i: usize| {
+        let bytes: &[u8] = (*v.model.constants[i].bytes).as_ref();
+        (bytes.as_ptr().addr(), bytes.to_vec())
+    };
+    let before = [at(&mapped, 0), at(&mapped, 1)];
+    let resident = mapped.resident().unwrap();
+    assert_eq!(at(&resident, 0), before[0]);
+    assert_ne!(at(&resident, 1).0, before[1].0);
+    assert_eq!(at(&resident, 1).1, before[1].1);
+}
+
+#[test]
 fn the_best_variant_that_runs_here_is_chosen() {
     let isa = Isa::detect().to_string();
     let all: Vec<&str> = isa.split('+').collect();
