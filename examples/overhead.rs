@@ -57,7 +57,7 @@ fn perceptron() -> Result<Graph, Box<dyn Error>> {
         let rows: Vec<String> = (0..64).map(row).collect();
         writeln!(text, "  %w{layer} = const value=f32[64, 64] [{}] : f32[64, 64]", rows.join(", "))?;
         writeln!(text, "  %d{layer} = {} : f32[1, 64]", dot(&last, &format!("%w{layer}"), 0))?;
-        writeln!(text, "  %t{layer} = relu %d{layer} : f32[1, 64]")?;
+        writeln!(text, "  %t{layer} = tanh %d{layer} : f32[1, 64]")?;
         last = format!("%t{layer}");
     }
     parsed(&format!("{text}  return {last}\n}}"))

@@ -8,6 +8,7 @@ mod docs;
 mod embedding;
 mod filetests;
 mod foreign_targets;
+mod functions;
 mod linked;
 mod properties;
 mod properties_compiled;

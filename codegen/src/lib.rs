@@ -7,6 +7,7 @@
 //! and memory for the program's own buffers, [`scratch_bytes`] of it for each worker.
 
 pub mod cranelift;
+mod groups;
 pub mod link;
 #[cfg(feature = "llvm")]
 pub mod llvm;

@@ -26,7 +26,7 @@ pub enum Format {
 pub struct Source {
     /// The path, or `<stdin>`.
     pub name: String,
-    /// The content.
+    /// The content; of what is no text, only as much of it as tells what it is.
     pub bytes: Vec<u8>,
 }
 
@@ -54,11 +54,18 @@ impl Source {
             "-" => ("<stdin>", Box::new(std::io::stdin().lock())),
             path => (path, Box::new(std::fs::File::open(Path::new(path)).map_err(io)?)),
         };
-        let read = reader.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(io)?;
-        if read as u64 > MAX_TEXT {
+        let mut reader = reader.take(MAX_TEXT + 1);
+        reader.by_ref().take(SNIFFED as u64).read_to_end(&mut bytes).map_err(io)?;
+        let mut source = Source { name: name.to_owned(), bytes };
+        // Who reads binary models maps them, however large they are.
+        if source.format() == Format::Binary && path != "-" {
+            return Ok(source);
+        }
+        reader.read_to_end(&mut source.bytes).map_err(io)?;
+        if source.bytes.len() as u64 > MAX_TEXT {
             return Err(Failure::Input(format!("{name}: expected at most {MAX_TEXT} bytes, got more")));
         }
-        Ok(Source { name: name.to_owned(), bytes })
+        Ok(source)
     }
 
     /// What it holds, by its first bytes.

@@ -61,6 +61,8 @@ pub(super) struct Planner<'g> {
     programs: Vec<Program>,
     /// Programs by their text, so that equal kernels are compiled once.
     known: FxHashMap<String, u32>,
+    /// Nests by their text, so that equal ones are scheduled and lowered once.
+    lowered: FxHashMap<String, u32>,
     pub(super) report: Report,
 }
 
@@ -81,6 +83,7 @@ impl<'g> Planner<'g> {
             host: Vec::new(),
             programs: Vec::new(),
             known: FxHashMap::default(),
+            lowered: FxHashMap::default(),
             report: Report::default(),
         }
     }
@@ -249,19 +252,7 @@ impl<'g> Planner<'g> {
             self.host_step(HostWork::Nest(nest.clone()), &nest.name, inputs, outputs);
             return Ok(());
         }
-        let mut program = program(nest, target);
-        program.name.clear();
-        let text = program.to_string();
-        let function = match self.known.get(&text) {
-            Some(function) => *function,
-            None => {
-                let number = self.programs.len() as u32;
-                program.name = format!("k{number}_{}", nest.name);
-                self.known.insert(text, number);
-                self.programs.push(program);
-                number
-            }
-        };
+        let function = self.function(nest, target);
         let program = &self.programs[function as usize];
         let numbers =
             program.symbols().iter().map(|s| self.numbers.get(s).copied().unwrap_or(u32::MAX)).collect();
@@ -278,6 +269,29 @@ impl<'g> Planner<'g> {
         self.model.steps.push(step);
         self.report.calls += 1;
         Ok(())
+    }
+
+    /// The number of a nest's program, which is made if there is no equal one.
+    fn function(&mut self, nest: &Nest, target: &CpuTarget) -> u32 {
+        let unnamed = Nest { name: String::new(), ..nest.clone() }.to_string();
+        if let Some(function) = self.lowered.get(&unnamed) {
+            return *function;
+        }
+        let mut program = program(nest, target);
+        program.name.clear();
+        let text = program.to_string();
+        let function = match self.known.get(&text) {
+            Some(function) => *function,
+            None => {
+                let number = self.programs.len() as u32;
+                program.name = format!("k{number}_{}", nest.name);
+                self.known.insert(text, number);
+                self.programs.push(program);
+                number
+            }
+        };
+        self.lowered.insert(unnamed, function);
+        function
     }
 
     /// A graph of one node.

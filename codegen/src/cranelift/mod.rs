@@ -16,6 +16,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use tcc_ir::dtype::DType;
 use tcc_ir::mem::Program;
 
+use crate::groups::emit_in_groups;
 use crate::{Backend, CpuTarget, EmitError};
 
 /// The backend of the default features.
@@ -32,24 +33,32 @@ impl Backend for Cranelift {
     }
 
     fn emit(&self, programs: &[Program], target: &CpuTarget) -> Result<Vec<u8>, EmitError> {
-        let fail = |message: String| EmitError::Internal { program: "module".to_owned(), message };
-        let isa = build_isa(target).map_err(fail)?;
-        let builder = ObjectBuilder::new(isa, "tcc", cranelift_module::default_libcall_names());
-        let mut module = ObjectModule::new(builder.map_err(|e| fail(e.to_string()))?);
-        let mut context = module.make_context();
-        let mut frontend = FunctionBuilderContext::new();
-        for program in programs {
-            let internal = |message: String| EmitError::Internal { program: program.name.clone(), message };
-            context.func.signature = signature(module.isa().default_call_conv());
-            program::emit(program, target, &mut module, &mut context.func, &mut frontend)?;
-            let id = module
-                .declare_function(&program.name, Linkage::Export, &context.func.signature)
-                .map_err(|e| internal(e.to_string()))?;
-            module.define_function(id, &mut context).map_err(|e| internal(format!("{e:?}")))?;
-            module.clear_context(&mut context);
-        }
-        module.finish().emit().map_err(|e| fail(e.to_string()))
+        emit_in_groups(programs, MODULE_PROGRAMS, &|group| compile(group, target))
     }
+}
+
+/// How many programs make a module.
+const MODULE_PROGRAMS: usize = 8;
+
+/// An object with a function for each program.
+fn compile(programs: &[Program], target: &CpuTarget) -> Result<Vec<u8>, EmitError> {
+    let fail = |message: String| EmitError::Internal { program: "module".to_owned(), message };
+    let isa = build_isa(target).map_err(fail)?;
+    let builder = ObjectBuilder::new(isa, "tcc", cranelift_module::default_libcall_names());
+    let mut module = ObjectModule::new(builder.map_err(|e| fail(e.to_string()))?);
+    let mut context = module.make_context();
+    let mut frontend = FunctionBuilderContext::new();
+    for program in programs {
+        let internal = |message: String| EmitError::Internal { program: program.name.clone(), message };
+        context.func.signature = signature(module.isa().default_call_conv());
+        program::emit(program, target, &mut module, &mut context.func, &mut frontend)?;
+        let id = module
+            .declare_function(&program.name, Linkage::Export, &context.func.signature)
+            .map_err(|e| internal(e.to_string()))?;
+        module.define_function(id, &mut context).map_err(|e| internal(format!("{e:?}")))?;
+        module.clear_context(&mut context);
+    }
+    module.finish().emit().map_err(|e| fail(e.to_string()))
 }
 
 /// A function that passes what it is given on to another one, with the address of data before it.

@@ -15,7 +15,7 @@ mod view;
 
 pub use compare::{Closeness, Mismatch, Tolerance, WorstElement};
 pub use element::Element;
-pub use storage::SharedBytes;
+pub use storage::{SharedBytes, SharedMemory};
 
 use std::borrow::Cow;
 
@@ -466,6 +466,7 @@ impl Tensor {
     fn pack(&self) -> Result<AlignedBytes, TensorError> {
         let mut packed = allocate(self.dtype, &self.shape, self.byte_len())?;
         codec::pack(self.dtype.bits(), self.storage.bytes(), self.runs(), packed.as_mut());
+        self.storage.copied();
         Ok(packed)
     }
 

@@ -1,6 +1,7 @@
 //! The bytes under a tensor: owned and aligned to cache lines, or a region of somebody else's.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +12,16 @@ use crate::dtype::DType;
 
 /// Bytes that tensors may look at while anybody holds the `Arc`, such as a mapped file. They must
 /// be the same bytes whenever asked for.
-pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type SharedBytes = Arc<dyn SharedMemory>;
+
+/// Memory under shared bytes.
+pub trait SharedMemory: AsRef<[u8]> + Send + Sync {
+    /// Says that a part has been copied and will hardly be read again, so that memory which can be had again from
+    /// elsewhere need not be held.
+    fn copied(&self, _part: Range<usize>) {}
+}
+
+impl SharedMemory for Vec<u8> {}
 
 /// Owned allocations start at a cache line, which is also the widest vector of any target.
 const ALIGNMENT: usize = 64;
@@ -46,6 +56,15 @@ impl Storage {
                 let all: &[u8] = (*region.owner).as_ref();
                 &all[region.start..region.start + region.len]
             }
+        }
+    }
+
+    /// Says that all of the bytes have been copied.
+    pub(super) fn copied(&self) {
+        if let Storage::Shared(region) = self
+            && region.len >= LARGE
+        {
+            region.owner.copied(region.start..region.start + region.len);
         }
     }
 
