@@ -94,6 +94,12 @@ impl<'g> Planner<'g> {
         Expr(ops)
     }
 
+    /// An expression over the model's symbols; nothing at all where there are others in it.
+    fn known_expr(&self, dim: &Dim) -> Expr {
+        let known = dim.symbols().iter().all(|s| self.numbers.contains_key(s));
+        if known { self.expr(dim) } else { Expr::constant(0) }
+    }
+
     fn push_dim(&self, dim: &Dim, ops: &mut Vec<ExprOp>) {
         let mut terms = 0;
         for term in dim.terms() {
@@ -263,7 +269,7 @@ impl<'g> Planner<'g> {
             tiles: self.expr(&program.tiles()),
             scratch: self.expr(&scratch_bytes(program)),
             name: program.name.clone(),
-            operations: self.expr(&operations(nest)),
+            operations: self.known_expr(&operations(nest)),
             arithmetic: arithmetic(nest),
         };
         self.model.steps.push(step);
