@@ -27,6 +27,9 @@ struct SumsPlace {
     mask: Option<String>,
 }
 
+/// How many rows ahead B is fetched.
+const PREFETCH_ROWS: u32 = 32;
+
 /// From this many rows on every micro-kernel sums in one chain.
 const FEW_ROWS: u32 = 5;
 
@@ -143,6 +146,7 @@ impl Emit<'_> {
                 self.line(format_args!("load {ty}, ptr {at}, align 4{b_marks}"))
             })
             .collect();
+        self.fetch_ahead(&at, &b_row, vectors * lanes * 4);
         let offset = self.line(format_args!("mul i64 {p}, {a_column}"));
         let first = self.line(format_args!("getelementptr float, ptr {a}, i64 {offset}"));
         for (r, offset) in (0..rows).zip(&row_offsets) {
@@ -160,6 +164,17 @@ impl Emit<'_> {
         for (r, v) in (0..rows).flat_map(|r| (0..vectors).map(move |v| (r, v))) {
             let value = self.line(format_args!("load {ty}, ptr {}", sum(r, v)));
             self.write_sums(tile, &places[(r * vectors + v) as usize], &value);
+        }
+    }
+
+    /// Asks for a row of B that comes later: it may lie on a page that the processor does not go to by itself.
+    fn fetch_ahead(&mut self, row: &str, distance: &str, bytes: u32) {
+        self.module.declare("llvm.prefetch.p0", "void", "ptr, i32, i32, i32", "");
+        let elements = self.line(format_args!("mul i64 {distance}, {PREFETCH_ROWS}"));
+        let ahead = self.line(format_args!("getelementptr float, ptr {row}, i64 {elements}"));
+        for line in (0..bytes).step_by(64) {
+            let at = self.line(format_args!("getelementptr i8, ptr {ahead}, i64 {line}"));
+            self.effect(format_args!("call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)"));
         }
     }
 
