@@ -26,6 +26,20 @@ pub struct GraphOptions {
     pub strictness: Strictness,
     /// A file with rewrite rules beyond those that are built in.
     pub rules: Option<String>,
+    /// The float type, if one of fewer bits, that products of f32 are computed in.
+    pub precision: Precision,
+}
+
+/// What products of f32 are computed in; sums are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As the graph says.
+    #[default]
+    Kept,
+    /// Operands are rounded to bf16.
+    Bf16,
+    /// Operands are rounded to f16.
+    F16,
 }
 
 impl Strictness {
@@ -50,13 +64,25 @@ impl Strictness {
 /// The passes before layouts are chosen.
 pub const BEFORE_LAYOUT: &str = "fold,simplify-shapes,canonicalise,cse,eqsat,fold,canonicalise,cse,dce";
 
+/// The pass that comes before all others on processors with micro-kernels for bytes.
+const PRODUCTS: &str = "integer-products";
+
 /// The passes after.
 pub const AFTER_LAYOUT: &str = "dce";
 
 /// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
 pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
-    let laid_out =
-        apply(channels_last(&split_phases(&rewrite(graph, options)?), machine), AFTER_LAYOUT, options)?;
+    let products = match options.strictness {
+        Strictness::Strict => format!("{PRODUCTS}{{real=false}}"),
+        _ => PRODUCTS.to_owned(),
+    };
+    let graph = &rewrite(&apply(graph.clone(), &products, options)?, options)?;
+    let graph = match options.precision {
+        Precision::Kept => graph.clone(),
+        Precision::Bf16 => apply(graph.clone(), "lower-precision{dtype=bf16},cse,dce", options)?,
+        Precision::F16 => apply(graph.clone(), "lower-precision{dtype=f16},cse,dce", options)?,
+    };
+    let laid_out = apply(channels_last(&split_phases(&graph), machine), AFTER_LAYOUT, options)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
     apply(packed, AFTER_LAYOUT, options)
 }

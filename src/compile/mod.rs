@@ -19,7 +19,7 @@ use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::pass::RunError as PassRunError;
-use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
+use tcc_lowering::pipeline::{GraphOptions, Precision, Strictness, optimise};
 use tcc_lowering::schedule::plan as plan_schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError};
 use tcc_runtime::model::{
@@ -135,6 +135,12 @@ impl Compiler {
     /// Says what rewrites of the graph may do to numbers.
     pub fn strictness(mut self, strictness: Strictness) -> Compiler {
         self.options.strictness = strictness;
+        self
+    }
+
+    /// Says what products of f32 are computed in.
+    pub fn precision(mut self, precision: Precision) -> Compiler {
+        self.options.precision = precision;
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod attention;
 mod channels_last;
+mod groups;
 mod panels;
 mod phases;
 mod strided;
@@ -29,7 +30,7 @@ fn ints(node: &Node, name: &str) -> Vec<i64> {
 }
 
 /// The value of a constant, also behind movements.
-fn known(graph: &Graph, value: Value) -> Option<Tensor> {
+pub(crate) fn known(graph: &Graph, value: Value) -> Option<Tensor> {
     let node = graph.def_node(value)?;
     match node.op {
         Op::Const => match &node.attrs[0] {
