@@ -47,7 +47,6 @@ impl CpuTarget {
         self.narrow.iter().find(fits).map(|k| k.symbol.as_str())
     }
 
-
     /// Whether the processor has a feature.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|f| f == feature)

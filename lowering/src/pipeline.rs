@@ -3,7 +3,7 @@
 use tcc_ir::graph::Graph;
 use tcc_ir::numerics::Numerics;
 
-use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_phases};
+use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_extremes, split_phases};
 use crate::pass::{Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
@@ -83,7 +83,7 @@ pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Res
         Precision::F16 => apply(graph.clone(), "lower-precision{dtype=f16},cse,dce", options)?,
     };
     let laid_out = apply(channels_last(&split_phases(&graph), machine), AFTER_LAYOUT, options)?;
-    let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
+    let packed = lay_out_attention(&pack_contractions(&split_extremes(&laid_out), machine), machine);
     apply(packed, AFTER_LAYOUT, options)
 }
 

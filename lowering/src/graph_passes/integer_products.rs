@@ -295,11 +295,13 @@ struct Product {
 impl Product {
     fn of_dot(graph: &Graph, node: &Node, x: Codes, w: Codes) -> Option<Product> {
         let list = |name: &str| -> Vec<usize> { ints(node, name).iter().map(|a| *a as usize).collect() };
-        let sides = [("lhs_batch", "lhs_contract"), ("rhs_batch", "rhs_contract")].map(|(b, c)| (list(b), list(c)));
+        let sides =
+            [("lhs_batch", "lhs_contract"), ("rhs_batch", "rhs_contract")].map(|(b, c)| (list(b), list(c)));
         let batches = sides[0].0.len();
         let mut rank = batches;
         let mut kept = [Vec::new(), Vec::new()];
-        for ((operand, (batch, contract)), kept) in [x.value, w.value].into_iter().zip(&sides).zip(&mut kept) {
+        for ((operand, (batch, contract)), kept) in [x.value, w.value].into_iter().zip(&sides).zip(&mut kept)
+        {
             kept.extend(batch.iter().enumerate().map(|(to, from)| (*from, to)));
             for axis in 0..graph.ty(operand).shape.rank() {
                 if !batch.contains(&axis) && !contract.contains(&axis) {
@@ -381,9 +383,8 @@ impl Product {
             Zero::Known(zero) => graph.number(ty.dtype, zero as f64)?,
             Zero::Given(zero) => graph.cast(zero, ty.dtype)?,
         };
-        let around = |sizes: &[i64]| -> Shape {
-            [0, 0].iter().chain(sizes).map(|size| Dim::from(*size)).collect()
-        };
+        let around =
+            |sizes: &[i64]| -> Shape { [0, 0].iter().chain(sizes).map(|size| Dim::from(*size)).collect() };
         let inner: Ints = smallvec![0; ty.shape.rank()];
         let attrs = smallvec![around(lo).into(), around(hi).into(), inner.into()];
         graph.op(Op::Pad, &[self.x.value, zero], attrs)
@@ -402,7 +403,9 @@ impl Product {
             let mut order: Vec<usize> = (0..kept.len()).collect();
             let mut rest = kept.clone();
             rest.sort_unstable();
-            order.sort_by_key(|i| self.kept[side].iter().find(|(from, _)| *from == rest[*i]).map(|(_, to)| *to));
+            order.sort_by_key(|i| {
+                self.kept[side].iter().find(|(from, _)| *from == rest[*i]).map(|(_, to)| *to)
+            });
             let sums = graph.transpose(sums, &order)?;
             let own = graph.ty(sums).shape.clone();
             let mut extents = own.iter().cloned();

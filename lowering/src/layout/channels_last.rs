@@ -155,6 +155,13 @@ impl ChannelsLast<'_> {
                 let x = self.form(x, spatial)?;
                 self.push(node, &[x], attrs.into_iter().collect())?
             }
+            // The extremes of everything are the same in any order.
+            Op::ReduceMax | Op::ReduceMin if list(node, "axes").len() == rank => {
+                let x = self.form(x, spatial)?;
+                let reduced = self.push(node, &[x], node.attrs.clone())?;
+                self.stands_for(node, reduced);
+                return Ok(Some(()));
+            }
             Op::ReduceSum | Op::ReduceProd | Op::ReduceMax | Op::ReduceMin
                 if list(node, "axes").iter().copied().eq(channels..rank) =>
             {

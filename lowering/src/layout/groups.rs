@@ -10,12 +10,7 @@ use tcc_ir::graph::{Graph, Ints, Op, Value, Violation};
 use tcc_ir::shape::Shape;
 
 /// `x` with zeros behind it along an axis, so that the extent there is made of whole groups.
-pub(super) fn fill_groups(
-    graph: &mut Graph,
-    x: Value,
-    axis: usize,
-    group: i64,
-) -> Result<Value, Violation> {
+pub(super) fn fill_groups(graph: &mut Graph, x: Value, axis: usize, group: i64) -> Result<Value, Violation> {
     let extent = graph.ty(x).shape[axis].clone();
     let whole = extent.round_up(&Dim::from(group));
     let fill = graph.ranges.simplify(&(&whole - &extent));
@@ -43,9 +38,8 @@ pub(super) fn to_groups(graph: &mut Graph, panels: Value, group: i64) -> Result<
     let shape = graph.ty(panels).shape.clone();
     let (rank, group) = (shape.rank(), Dim::from(group));
     let outer = shape[..rank - 2].iter().cloned();
-    let split: Shape = outer
-        .chain([shape[rank - 2].floor_div(&group), group, shape[rank - 1].clone()])
-        .collect();
+    let split: Shape =
+        outer.chain([shape[rank - 2].floor_div(&group), group, shape[rank - 1].clone()]).collect();
     let x = graph.reshape(panels, &split)?;
     graph.transpose(x, &exchanged(rank + 1))
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod channels_last;
+mod extremes;
 mod groups;
 mod panels;
 mod phases;
@@ -9,6 +10,7 @@ mod strided;
 
 pub use attention::lay_out_attention;
 pub use channels_last::channels_last;
+pub use extremes::split_extremes;
 pub use panels::pack_contractions;
 pub use phases::split_phases;
 

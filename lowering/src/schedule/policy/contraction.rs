@@ -78,7 +78,8 @@ fn with_columns(
     (start..=end).find_map(|from| {
         let around: Vec<Symbol> = names(&outer[..from]).into_iter().chain(names(&outer[end..])).collect();
         let rows = &outer[from..end];
-        (0..parts.summed.len()).find_map(|own| tiled(nest, machine, micro, &parts, own, &around, rows, column).ok())
+        (0..parts.summed.len())
+            .find_map(|own| tiled(nest, machine, micro, &parts, own, &around, rows, column).ok())
     })
 }
 
