@@ -1,7 +1,8 @@
 //! Kernels for x86-64 with tile registers: bytes with exact i32 sums, and bf16 with f32 sums.
 //!
 //! Four tiles of 16 × 16 sums make up the tile of C. Each step multiplies 64 bytes of 16 or 32 rows of A with 16
-//! groups of k of 16 or 32 columns of B; what A and B have less at their end is copied between zeros first. Tile
+//! groups of k of 16 or 32 columns of B, or fewer if equal blocks make up the whole of k then; what is left at the end
+//! is copied between zeros first. Tile
 //! registers are set up for each call and given back at its end, so that nothing else on the thread meets them.
 
 use std::arch::asm;
@@ -24,13 +25,15 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Sums in 0 to 3 and A in 4 and 5 with so many rows above and below, B in 6 and 7.
-    fn new(above: usize, below: usize) -> Shapes {
-        let (above, below) = (above as u8, below.max(1) as u8);
+    /// Sums in 0 to 3 and A in 4 and 5 with so many rows above and below, B in 6 and 7; so many bytes of each row of A
+    /// in a block.
+    fn new(above: usize, below: usize, block: usize) -> Shapes {
+        let (above, below, groups) = (above as u8, below.max(1) as u8, (block / 4) as u8);
         let mut rows = [0; 16];
-        rows[..8].copy_from_slice(&[above, above, below, below, above, below, SIDE as u8, SIDE as u8]);
+        rows[..8].copy_from_slice(&[above, above, below, below, above, below, groups, groups]);
         let mut row_bytes = [0; 16];
         row_bytes[..8].fill(ROW as u16);
+        row_bytes[4..6].fill(block as u16);
         Shapes { palette: 1, start: 0, reserved: [0; 14], row_bytes, rows }
     }
 }
@@ -40,6 +43,13 @@ impl Shapes {
 struct Ends {
     a: [[u8; ROW]; WIDE],
     b: [[u8; 2 * ROW]; SIDE],
+}
+
+/// The bytes of a row of A in a block, such that equal blocks make up the whole row if there is such a number.
+fn even_block(bytes: usize) -> usize {
+    let blocks = bytes.div_ceil(ROW).max(1);
+    let even = bytes / blocks;
+    if bytes > 0 && even * blocks == bytes && even % 4 == 0 { even } else { ROW }
 }
 
 /// A matrix from some element on, and the bytes from one row or group to the next.
@@ -96,7 +106,9 @@ macro_rules! amx {
             /// As for the micro-kernel.
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
             pub(super) unsafe fn contract(call: &Call) {
-                let shapes = Shapes::new(call.m.min(SIDE), call.m.saturating_sub(SIDE));
+                let in_place = call.a_step == $bytes;
+                let width = if in_place { even_block(call.k * $bytes) } else { ROW };
+                let shapes = Shapes::new(call.m.min(SIDE), call.m.saturating_sub(SIDE), width);
                 // Sums go to and from C itself where whole tiles of it are there.
                 let whole = call.n == SIDE || call.n == WIDE;
                 // SAFETY: rows and columns stay inside of the matrices by the caller's promise; a block is read in
@@ -111,15 +123,14 @@ macro_rules! amx {
                             options(nomem, nostack)
                         );
                     }
-                    let steps = ROW / $bytes;
-                    let in_place = call.a_step == $bytes;
+                    let steps = width / $bytes;
                     let blocks = if in_place { call.k / steps } else { 0 };
                     let mut a = call.a;
                     let mut b = call.b;
                     for _ in 0..blocks {
                         block(call, Rows { start: a, stride: call.a_row }, b);
-                        a = a.wrapping_add(ROW);
-                        b.start = b.start.wrapping_offset(SIDE as isize * b.stride);
+                        a = a.wrapping_add(width);
+                        b.start = b.start.wrapping_offset((width / 4) as isize * b.stride);
                     }
                     let mut done = blocks * steps;
                     while done < call.k {
