@@ -40,7 +40,7 @@ pub const PASS: PassDef = PassDef {
         default: "bf16",
         doc: "the type that operands are rounded to: bf16 or f16",
     }],
-    numerics: Numerics::Approximate { bound: 1 << 16 },
+    numerics: Numerics::Approximate { bound: 1 << 18 },
     run: PassFn::Graph(run),
 };
 
