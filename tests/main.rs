@@ -16,6 +16,7 @@ mod properties_eqsat;
 mod properties_nests;
 mod properties_schedules;
 mod ptxas;
+mod quantised;
 mod schema;
 mod support;
 mod tidy;

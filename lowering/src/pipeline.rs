@@ -3,7 +3,7 @@
 use tcc_ir::graph::Graph;
 use tcc_ir::numerics::Numerics;
 
-use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_phases};
+use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_extremes, split_phases};
 use crate::pass::{Applied, Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
@@ -26,6 +26,20 @@ pub struct GraphOptions {
     pub strictness: Strictness,
     /// A file with rewrite rules beyond those that are built in.
     pub rules: Option<String>,
+    /// The float type, if one of fewer bits, that products of f32 are computed in.
+    pub precision: Precision,
+}
+
+/// What products of f32 are computed in; sums are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As the graph says.
+    #[default]
+    Kept,
+    /// Operands are rounded to bf16.
+    Bf16,
+    /// Operands are rounded to f16.
+    F16,
 }
 
 impl Strictness {
@@ -50,6 +64,9 @@ impl Strictness {
 /// The passes before layouts are chosen.
 pub const BEFORE_LAYOUT: &str = "fold,simplify-shapes,canonicalise,cse,eqsat,fold,canonicalise,cse,dce";
 
+/// The pass that comes before all others on processors with micro-kernels for bytes.
+const PRODUCTS: &str = "integer-products";
+
 /// The passes after.
 pub const AFTER_LAYOUT: &str = "dce";
 
@@ -65,10 +82,20 @@ pub fn optimise_and_report(
     options: &GraphOptions,
     report: &mut dyn FnMut(&Applied),
 ) -> Result<Graph, RunError> {
-    let rewritten = apply(graph.clone(), BEFORE_LAYOUT, options, report)?;
-    let laid_out = channels_last(&split_phases(&rewritten), machine);
+    let products = match options.strictness {
+        Strictness::Strict => format!("{PRODUCTS}{{real=false}}"),
+        _ => PRODUCTS.to_owned(),
+    };
+    let graph = apply(graph.clone(), &products, options, report)?;
+    let graph = apply(graph, BEFORE_LAYOUT, options, report)?;
+    let graph = match options.precision {
+        Precision::Kept => graph,
+        Precision::Bf16 => apply(graph, "lower-precision{dtype=bf16},cse,dce", options, report)?,
+        Precision::F16 => apply(graph, "lower-precision{dtype=f16},cse,dce", options, report)?,
+    };
+    let laid_out = channels_last(&split_phases(&graph), machine);
     let laid_out = apply(laid_out, AFTER_LAYOUT, options, report)?;
-    let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
+    let packed = lay_out_attention(&pack_contractions(&split_extremes(&laid_out), machine), machine);
     apply(packed, AFTER_LAYOUT, options, report)
 }
 

@@ -9,7 +9,7 @@ use tcc_ir::import::json::from_json;
 use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
-use tcc_lowering::pipeline::Strictness;
+use tcc_lowering::pipeline::{self, Strictness};
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
 use super::gpu;
@@ -56,6 +56,9 @@ pub(super) struct CompileArgs {
     /// What rewrites of the graph may do to numbers.
     #[arg(long, value_enum, default_value = "default")]
     numerics: Numerics,
+    /// What products of f32 are computed in; sums stay f32.
+    #[arg(long, value_enum, default_value = "kept")]
+    precision: Precision,
     /// A file with rewrite rules beyond those that are built in.
     #[arg(long, value_name = "FILE")]
     rules: Option<String>,
@@ -69,6 +72,16 @@ enum Numerics {
     Default,
     /// Approximate within stated bounds.
     Fast,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Precision {
+    /// What the model says.
+    Kept,
+    /// Operands rounded to bf16.
+    Bf16,
+    /// Operands rounded to f16.
+    F16,
 }
 
 impl CompileArgs {
@@ -128,6 +141,14 @@ impl CompileArgs {
         }
     }
 
+    fn precision(&self) -> pipeline::Precision {
+        match self.precision {
+            Precision::Kept => pipeline::Precision::Kept,
+            Precision::Bf16 => pipeline::Precision::Bf16,
+            Precision::F16 => pipeline::Precision::F16,
+        }
+    }
+
     /// The file with more rules.
     pub(super) fn rules(&self) -> Option<&str> {
         self.rules.as_deref()
@@ -146,6 +167,7 @@ impl CompileArgs {
     /// A compiler with all options but the target.
     pub(super) fn any_target(&self) -> Result<Compiler, Failure> {
         let compiler = Compiler::new().backend(self.backend()?).strictness(self.strictness());
+        let compiler = compiler.precision(self.precision());
         let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
         Ok(self.bindings()?.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
     }

@@ -22,7 +22,7 @@ use tcc_ir::numerics::Numerics;
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::pass::RunError as PassRunError;
-use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise, optimise_and_report};
+use tcc_lowering::pipeline::{GraphOptions, Precision, Strictness, optimise, optimise_and_report};
 use tcc_lowering::schedule::plan as plan_schedule;
 use tcc_runtime::artifact::{Artifact, ArtifactError, Inexact, Provenance, Variant};
 use tcc_runtime::model::{
@@ -146,6 +146,12 @@ impl Compiler {
     /// Says what rewrites of the graph may do to numbers.
     pub fn strictness(mut self, strictness: Strictness) -> Compiler {
         self.options.strictness = strictness;
+        self
+    }
+
+    /// Says what products of f32 are computed in.
+    pub fn precision(mut self, precision: Precision) -> Compiler {
+        self.options.precision = precision;
         self
     }
 

@@ -353,11 +353,10 @@ impl Emit<'_> {
     }
 
     fn tile(&mut self, tile: &Tile) -> Result<(), EmitError> {
-        let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].1);
-        if [a, b, c] != [DType::F32; 3] {
-            return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
-        }
-        let name = self.target.f32_tile.clone();
+        let types = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].1);
+        let Some(name) = self.target.kernel(types, tile.group).map(str::to_owned) else {
+            return Err(self.unsupported(crate::no_kernel(types, tile.group)));
+        };
         let k = self.index(&tile.k);
         let mut args = vec![k];
         let panel = |emit: &mut Self, panel: &Panel, both: bool| {

@@ -160,8 +160,11 @@ pub struct Tile {
     pub k: Dim,
     /// The left operand, at any strides.
     pub a: Panel,
-    /// The right operand; its columns are neighbours.
+    /// The right operand; its columns are neighbours, each with the steps of a group.
     pub b: Panel,
+    /// The steps of `k` that lie side by side in each column of `b`: element (p, j) of it is the one at
+    /// `offset + p / group * row + j * group + p % group`.
+    pub group: u32,
     /// The result; its columns are neighbours.
     pub c: Panel,
     /// Whether the products are added to what `c` holds.

@@ -195,7 +195,8 @@ impl Parser<'_> {
         Ok(Place { memory, offset, stride, active })
     }
 
-    /// What stands behind `tile`: `4x8 m=4 n=8 k=K : c[…] += a[…] * b[…]`.
+    /// What stands behind `tile`: `4x8 m=4 n=8 k=K : c[…] += a[…] * b[…]`, with `by 4` in front of `m` where steps of
+    /// `k` lie side by side.
     fn tile(&mut self) -> Result<Tile, Diag> {
         let rows = self.count("the rows of a tile")?;
         let start = self.cursor.here();
@@ -204,6 +205,7 @@ impl Parser<'_> {
             let message = format!("expected `x` and the columns of a tile, got `{columns}`");
             Diag::at(self.cursor.since(start), "syntax", message)
         })?;
+        let group = if self.cursor.accept("by") { self.count("the steps of a group")? } else { 1 };
         let (m, n, k) = (self.named("m")?, self.named("n")?, self.named("k")?);
         self.cursor.expect(":")?;
         let c = self.panel()?;
@@ -214,7 +216,7 @@ impl Parser<'_> {
         let a = self.panel()?;
         self.cursor.expect("*")?;
         let b = self.panel()?;
-        Ok(Tile { m, n, k, a, b, c, accumulate, shape: (rows, columns) })
+        Ok(Tile { m, n, k, a, b, group, c, accumulate, shape: (rows, columns) })
     }
 
     fn named(&mut self, name: &str) -> Result<Dim, Diag> {

@@ -88,9 +88,13 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
             Inst::Tile(tile) => {
                 let sign = if tile.accumulate { "+=" } else { "=" };
                 let (rows, columns) = tile.shape;
+                write!(f, "{pad}tile {rows}x{columns} ")?;
+                if tile.group > 1 {
+                    write!(f, "by {} ", tile.group)?;
+                }
                 writeln!(
                     f,
-                    "{pad}tile {rows}x{columns} m={} n={} k={} : {} {sign} {} * {}",
+                    "m={} n={} k={} : {} {sign} {} * {}",
                     tile.m, tile.n, tile.k, tile.c, tile.a, tile.b
                 )?;
             }

@@ -47,6 +47,9 @@ pub(super) fn verify(program: &Program) -> Result<(), Diags> {
 /// Wider registers than this are beyond what any backend splits.
 const MAX_LANES: u32 = 1 << 16;
 
+/// No processor takes more steps at once.
+const MOST_STEPS: u32 = 16;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Access {
     Input,
@@ -394,9 +397,14 @@ impl Scope<'_> {
                 format!("expected the result apart from the operands, got `{}` as both", tile.c.memory);
             self.error("tile", message);
         }
-        for (panel, what) in [(&tile.b, "right operand"), (&tile.c, "result")] {
-            if !panel.column.is(1) {
-                let message = format!("expected columns of the {what} to be neighbours, got {panel}");
+        if !(1..=MOST_STEPS).contains(&tile.group) {
+            let message = format!("expected groups of 1..={MOST_STEPS} steps, got {}", tile.group);
+            self.error("tile", message);
+        }
+        for (panel, group, what) in [(&tile.b, tile.group, "right operand"), (&tile.c, 1, "result")] {
+            if !panel.column.is(i64::from(group)) {
+                let message =
+                    format!("expected columns of the {what} to be neighbours, {group} apart, got {panel}");
                 self.error("tile", message);
             }
         }

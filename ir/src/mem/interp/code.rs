@@ -58,6 +58,7 @@ pub(super) struct Tile {
     pub(super) shape: (u32, u32),
     pub(super) a: Matrix,
     pub(super) b: Matrix,
+    pub(super) group: i64,
     pub(super) c: Matrix,
     pub(super) accumulate: bool,
 }
@@ -189,6 +190,7 @@ impl<'a> Names<'a> {
                 shape: tile.shape,
                 a: self.matrix(&tile.a),
                 b: self.matrix(&tile.b),
+                group: i64::from(tile.group),
                 c: self.matrix(&tile.c),
                 accumulate: tile.accumulate,
             })),

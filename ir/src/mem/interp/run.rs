@@ -319,7 +319,8 @@ impl Machine {
                 };
                 for p in 0..k {
                     let left = self.elements.read(context.thread, a.buffer, a.at(i, p))?;
-                    let right = self.elements.read(context.thread, b.buffer, b.at(p, j))?;
+                    let place = b.at(p / tile.group, j).wrapping_add(p % tile.group);
+                    let right = self.elements.read(context.thread, b.buffer, place)?;
                     let factors = [left.cast(dtypes[0], dtype, false), right.cast(dtypes[1], dtype, false)];
                     sum = ScalarOp::Add.eval(&[sum, ScalarOp::Mul.eval(&factors, dtype)], dtype);
                 }
