@@ -292,12 +292,26 @@ impl Emit<'_> {
             Rhs::Copy(from) if self.program.ty(*from).lanes == ty.lanes => self.read(*from),
             Rhs::Copy(from) => self.broadcast(*from, 0, ty.lanes),
             Rhs::Extract(from, lane) => self.broadcast(*from, *lane, ty.lanes),
+            Rhs::Lanes(from, first) => self.some_lanes(*from, *first, ty.lanes),
             Rhs::Op(op, args) => self.operation(*op, args, ty.lanes)?,
             Rhs::Cast { value, .. } => self.cast(*value, ty),
             Rhs::Bitcast(from) => self.bitcast(*from, ty),
         };
         self.write(reg, &value);
         Ok(())
+    }
+
+    /// Neighbouring lanes of a register.
+    fn some_lanes(&mut self, from: Reg, first: u32, lanes: u32) -> String {
+        let source = self.program.ty(from);
+        let value = self.read(from);
+        if lanes == 1 {
+            return self.lane(held_scalar(source.dtype), &value, source.lanes, first);
+        }
+        let wide = held(source);
+        let numbers: Vec<String> = (first..first + lanes).map(|lane| format!("i32 {lane}")).collect();
+        let numbers = numbers.join(", ");
+        self.line(format_args!("shufflevector {wide} {value}, {wide} poison, <{lanes} x i32> <{numbers}>"))
     }
 
     /// One lane of a register in every lane.

@@ -3,9 +3,9 @@
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
 
-use super::{Draft, names, parallel_loops, products};
+use super::{Draft, NARROW, names, narrower, parallel_loops, products};
 use crate::schedule::site::{Site, buffer_of, each_access, flat};
-use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
+use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Halve, Split, SplitReduction, Tail, Unroll, Vectorise};
 use crate::schedule::{Machine, Refusal};
 
 /// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
@@ -191,8 +191,8 @@ fn nested_loops(stmt: &Stmt) -> Vec<(Symbol, Dim)> {
 enum Inner {
     /// Its iterations write elements of their own.
     Elements(Symbol),
-    /// Its iterations combine into one element of a buffer.
-    Reduction { var: Symbol, into: Symbol },
+    /// Its iterations combine into one element of a buffer; whether there is much to compute for each.
+    Reduction { var: Symbol, into: Symbol, dear: bool },
 }
 
 /// One parallel loop over rows, the loops inside cut into vectors.
@@ -205,7 +205,12 @@ fn one_after_the_other(
     for found in inner {
         match found {
             Inner::Elements(var) => draft.vectors(var, width)?,
-            Inner::Reduction { var, into } => partial_sums(&mut draft, var, into, width)?,
+            Inner::Reduction { var, into, dear } => {
+                let extent = Site::of(draft.nest(), var)?.extent.as_const();
+                // One vector after the other would wait for the one before.
+                let ways = if !dear && extent.is_some_and(|e| e >= 2 * WAYS * width) { WAYS } else { 1 };
+                partial_sums(&mut draft, var, into, ways * width)?;
+            }
         }
     }
     let tile = draft.fresh("tile");
@@ -213,11 +218,14 @@ fn one_after_the_other(
     Ok(draft)
 }
 
-/// Combines into lanes of their own, and these after the loop.
+/// Vectors of partial results that are under way at once.
+const WAYS: i64 = 2;
+
+/// Combines into lanes of their own, and these after the loop, half with half until two are left.
 fn partial_sums(draft: &mut Draft, var: &Symbol, into: &Symbol, width: i64) -> Result<(), Refusal> {
     let partial = draft.fresh(&format!("{into}_lanes_{var}"));
     let loops = ["l", "o", "v", "t", "r"].map(|suffix| draft.fresh(&format!("{var}{suffix}")));
-    let [init, outer, lane, _, last] = loops.clone();
+    let [init, outer, lane, rest, mut last] = loops.clone();
     draft.step(SplitReduction {
         var: var.clone(),
         into: into.clone(),
@@ -228,9 +236,28 @@ fn partial_sums(draft: &mut Draft, var: &Symbol, into: &Symbol, width: i64) -> R
     })?;
     draft.step(Vectorise { var: init })?;
     draft.step(Vectorise { var: lane })?;
+    let mut left = width;
+    while left > 2 && left % 2 == 0 {
+        let [pairs, lane, next] =
+            ["pairs", "p", "q"].map(|name| draft.fresh(&format!("{into}_{name}_{var}")));
+        draft.step(Halve {
+            var: last,
+            space: Space::Register,
+            pairs,
+            loops: vec![lane.clone(), next.clone()],
+        })?;
+        draft.step(Vectorise { var: lane })?;
+        (last, left) = (next, left / 2);
+    }
     draft.step(Unroll { var: last })?;
     // One vector alone needs no loop around it.
-    if Site::of(draft.nest(), &outer)?.extent.is(1) { draft.step(Collapse { var: outer }) } else { Ok(()) }
+    if Site::of(draft.nest(), &outer)?.extent.is(1) {
+        draft.step(Collapse { var: outer })?;
+    }
+    match Site::of(draft.nest(), &rest).ok().and_then(|site| site.extent.as_const()) {
+        Some(few) if few >= NARROW => partial_sums(draft, &rest, into, narrower(few)),
+        _ => Ok(()),
+    }
 }
 
 /// Finds the innermost loops that can be cut into vectors.
@@ -247,8 +274,9 @@ fn inner_loops(nest: &Nest, body: &[Stmt], width: i64, found: &mut Vec<Inner>) {
         }
         if stores_to_memory(nest, body, var) {
             found.push(Inner::Elements(var.clone()));
-        } else if let Some(into) = combines_into(nest, body) {
-            found.push(Inner::Reduction { var: var.clone(), into });
+        } else if let Some(into) = combines_into(nest, body, var) {
+            let dear = body.iter().any(computes_much);
+            found.push(Inner::Reduction { var: var.clone(), into, dear });
         }
     }
 }
@@ -266,14 +294,26 @@ fn stores_to_memory(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
     })
 }
 
-/// The scalar that a loop's body combines one value into.
-fn combines_into(nest: &Nest, body: &[Stmt]) -> Option<Symbol> {
+/// The scalar that a loop's body combines one value into, beside what it stores to elements of its own.
+fn combines_into(nest: &Nest, body: &[Stmt], var: &Symbol) -> Option<Symbol> {
     let (last, before) = body.split_last()?;
     let Stmt::Store { targets, combine: Combine::With(_), .. } = last else { return None };
     let [target] = targets.as_slice() else { return None };
     let scalar = target.at.is_empty() && !nest.params().any(|b| b.name == target.buffer);
-    let plain = before.iter().all(|s| matches!(s, Stmt::Let { .. }));
-    (scalar && plain).then(|| target.buffer.clone())
+    (scalar && stores_to_memory(nest, before, var)).then(|| target.buffer.clone())
+}
+
+/// Whether a statement calls functions, so that there is enough to do while a combination is under way.
+fn computes_much(stmt: &Stmt) -> bool {
+    let mut found = false;
+    stmt.each_expr(&mut |e| {
+        e.each(&mut |inner| {
+            use tcc_ir::scalar::ScalarOp::*;
+            let cheap = [Add, Sub, Mul, Max, Min, Neg, Abs, Select, Lt, Le, Gt, Ge, Eq, Ne, And, Or, Xor, Not];
+            found |= matches!(inner, Expr::Op(op, _) if !cheap.contains(op));
+        });
+    });
+    found
 }
 
 /// Whether every access moves by one element, or none, as a loop variable moves by one; how most of them do.
