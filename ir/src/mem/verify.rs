@@ -346,8 +346,10 @@ impl Scope<'_> {
                 if let (Some(all), Some(ty)) = (from_ty, ty)
                     && first.checked_add(ty.lanes).is_none_or(|end| end > all.lanes)
                 {
-                    let message =
-                        format!("expected {} lanes of {from} below {}, got those from {first} on", ty.lanes, all.lanes);
+                    let message = format!(
+                        "expected {} lanes of {from} below {}, got those from {first} on",
+                        ty.lanes, all.lanes
+                    );
                     self.error("lanes", message);
                 }
                 (from_ty.zip(ty).map(|(t, ty)| RegType { lanes: ty.lanes, ..t }), false)

@@ -294,8 +294,7 @@ const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const BIAS: f64 = 127.0;
 
 /// `e^r` on `|r| <= ln 2 / 2`, with an error of a sixteenth of the last place.
-const EXP: [f64; 7] =
-    [1.381_453_9e-3, 8.368_745e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1, 1.0, 1.0];
+const EXP: [f64; 7] = [1.381_453_9e-3, 8.368_745e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1, 1.0, 1.0];
 
 /// `(ln(1 + t) - t + t²/2) / t³` on `sqrt(1/2) <= 1 + t <= sqrt 2`.
 const LOG: [f64; 9] = [

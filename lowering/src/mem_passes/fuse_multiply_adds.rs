@@ -110,7 +110,10 @@ mod tests {
         let cases = [
             ("  %1: f32 = mul %0, %0\n  %2: f32 = add %1, %0\n  store y[0] = %2\n", true),
             ("  %1: f32 = mul %0, %0\n  %2: f32 = add %1, %1\n  store y[0] = %2\n", false),
-            ("  %1: f32 = mul %0, %0\n  %0: f32 = load x[1]\n  %2: f32 = add %1, %0\n  store y[0] = %2\n", false),
+            (
+                "  %1: f32 = mul %0, %0\n  %0: f32 = load x[1]\n  %2: f32 = add %1, %0\n  store y[0] = %2\n",
+                false,
+            ),
             (
                 "  %1: f32 = mul %0, %0\n  for i in 0..2 {\n    %2: f32 = add %1, %0\n    store y[i] = %2\n  }\n",
                 false,

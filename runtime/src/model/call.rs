@@ -239,6 +239,10 @@ impl<'c, 'o> Call<'c, 'o> {
             // overlap, and a compiled kernel touches nothing else; ranges of tiles are independent.
             unsafe {
                 let own = shared.scratch.add(worker * scratch);
+                #[cfg(target_arch = "x86_64")]
+                if std::arch::is_x86_feature_detected!("avx") {
+                    std::arch::asm!("vzeroupper", options(nomem, nostack));
+                }
                 kernel(shared.pointers.as_ptr(), shared.symbols.as_ptr(), begin, end, own);
             }
         })?;
@@ -312,7 +316,9 @@ impl<'c, 'o> Call<'c, 'o> {
             let (dtype, len) = (param.dtype.clone(), self.memory.sizes[buffer]);
             outputs.push(match self.memory.outputs[i].take() {
                 // SAFETY: the run wrote the whole buffer, which was made with this size.
-                Some(memory) => unsafe { TensorData::made(dtype, shape, memory, len, self.exe.spare.clone()) },
+                Some(memory) => unsafe {
+                    TensorData::made(dtype, shape, memory, len, self.exe.spare.clone())
+                },
                 // The output is an input, a constant or another output.
                 None => {
                     // SAFETY: the buffer was written before the run came to its end.

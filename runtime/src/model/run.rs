@@ -157,7 +157,13 @@ impl TensorData {
         let memory = RawBuffer::uninit(bytes.len())?;
         // SAFETY: the buffer was made with room for all of `bytes`, and nothing else points into it.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.as_ptr(), bytes.len()) };
-        Ok(TensorData { dtype: dtype.to_owned(), shape: shape.to_vec(), memory, len: bytes.len(), returns: None })
+        Ok(TensorData {
+            dtype: dtype.to_owned(),
+            shape: shape.to_vec(),
+            memory,
+            len: bytes.len(),
+            returns: None,
+        })
     }
 
     /// # Safety

@@ -5,7 +5,9 @@ use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, 
 
 use super::{Draft, NARROW, names, narrower, parallel_loops, products};
 use crate::schedule::site::{Site, buffer_of, each_access, flat};
-use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Halve, Split, SplitReduction, Tail, Unroll, Vectorise};
+use crate::schedule::steps::{
+    Chunk, Collapse, Cut, Fuse, Halve, Reorder, Split, SplitReduction, Tail, Unroll, Vectorise,
+};
 use crate::schedule::{Machine, Refusal};
 
 /// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
@@ -154,11 +156,28 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64)
     let tile = draft.fresh("tile");
     let Some(((var, extent), outer)) = loops.split_last() else { return Ok(draft) };
     let width = fitting(extent, width);
+    let mut windows = false;
     for window in body.iter().map(nested_loops) {
         let count = window.iter().try_fold(1i64, |n, (_, e)| n.checked_mul(e.as_const()?));
         if count.is_some_and(|n| n <= UNROLLED) {
+            windows |= count.is_some_and(|n| n > 1);
             window.into_iter().try_for_each(|(var, _)| draft.step(Unroll { var }))?;
         }
+    }
+    // Windows of neighbours overlap, and have the same weights: what several of them read is read once.
+    if windows
+        && let [outer @ .., (across, extent)] = outer
+        && let Some(together) = (2..=TOGETHER).rev().find(|n| extent.as_const().is_some_and(|e| e % n == 0))
+    {
+        let (group, one) = (draft.fresh(&format!("{across}g")), draft.fresh(&format!("{across}u")));
+        let loops = vec![group.clone(), one.clone()];
+        draft.step(Split { var: across.clone(), factor: together, tail: Tail::Bound, loops })?;
+        draft.step(Reorder { loops: vec![var.clone(), one.clone()] })?;
+        draft.vectors(var, width)?;
+        draft.step(Unroll { var: one })?;
+        let loops = names(outer).into_iter().chain([group]).collect();
+        draft.step(Fuse { loops, fused: tile })?;
+        return Ok(draft);
     }
     if outer.is_empty() {
         // The columns are all there is to share among workers.
@@ -172,6 +191,9 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64)
     }
     Ok(draft)
 }
+
+/// Neighbours that share what they read, as many as registers hold the sums of.
+const TOGETHER: i64 = 8;
 
 /// Up to this many repetitions are written out.
 const UNROLLED: i64 = 25;
@@ -309,7 +331,8 @@ fn computes_much(stmt: &Stmt) -> bool {
     stmt.each_expr(&mut |e| {
         e.each(&mut |inner| {
             use tcc_ir::scalar::ScalarOp::*;
-            let cheap = [Add, Sub, Mul, Max, Min, Neg, Abs, Select, Lt, Le, Gt, Ge, Eq, Ne, And, Or, Xor, Not];
+            let cheap =
+                [Add, Sub, Mul, Max, Min, Neg, Abs, Select, Lt, Le, Gt, Ge, Eq, Ne, And, Or, Xor, Not];
             found |= matches!(inner, Expr::Op(op, _) if !cheap.contains(op));
         });
     });
