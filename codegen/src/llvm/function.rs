@@ -27,6 +27,7 @@ pub(super) fn emit(program: &Program, target: &CpuTarget, module: &mut ModuleTex
         memories: FxHashMap::default(),
         ranges: program.ranges.clone(),
         taken: Dim::ZERO,
+        constants: constants(program),
     };
     let scopes = emit.module.scopes(&memory_names(program));
     for (i, symbol) in program.symbols().into_iter().enumerate() {
@@ -91,6 +92,27 @@ pub(super) struct Emit<'a> {
     pub(super) ranges: Ranges,
     /// How much of the scratch memory is taken.
     taken: Dim,
+    /// By register, whether it holds one number wherever it is read.
+    pub(super) constants: Vec<bool>,
+}
+
+/// The registers that are assigned once, a number or another such register.
+fn constants(program: &Program) -> Vec<bool> {
+    let mut constant = vec![false; program.regs.len()];
+    let mut assigned = vec![false; program.regs.len()];
+    each(&program.body, &mut |inst| {
+        if let Inst::Set { reg, value } = inst {
+            let at = reg.0 as usize;
+            let number = match value {
+                Rhs::Const(_) => true,
+                Rhs::Copy(from) => constant[from.0 as usize],
+                _ => false,
+            };
+            constant[at] = number && !assigned[at];
+            assigned[at] = true;
+        }
+    });
+    constant
 }
 
 impl Emit<'_> {

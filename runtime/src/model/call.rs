@@ -239,10 +239,6 @@ impl<'c, 'o> Call<'c, 'o> {
             // overlap, and a compiled kernel touches nothing else; ranges of tiles are independent.
             unsafe {
                 let own = shared.scratch.add(worker * scratch);
-                #[cfg(target_arch = "x86_64")]
-                if std::arch::is_x86_feature_detected!("avx") {
-                    std::arch::asm!("vzeroupper", options(nomem, nostack));
-                }
                 kernel(shared.pointers.as_ptr(), shared.symbols.as_ptr(), begin, end, own);
             }
         })?;

@@ -20,10 +20,9 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
     let has_loops = body.iter().any(|s| matches!(s, Stmt::For { .. }));
     let drafted = match (loops.last(), has_loops) {
         (None, _) => Ok(Draft::of(nest)),
-        (Some(_), false) => match by_rows(nest, &loops, body, width) {
-            Some(drafted) => drafted,
-            None => elementwise(nest, &loops, width),
-        },
+        (Some(_), false) => crosswise(nest, &loops, body, width)
+            .or_else(|| by_rows(nest, &loops, body, width))
+            .unwrap_or_else(|| elementwise(nest, &loops, width)),
         (Some((var, extent)), true) => {
             let columns = neighbours(nest, body, var) && extent.as_const() != Some(1);
             let blocks = products::draft(nest, machine);
@@ -56,6 +55,61 @@ fn elementwise(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draft
     draft.step(Chunk { loops: names(loops), size: CHUNK, chunks })?;
     draft.vectors(&element, width)?;
     Ok(draft)
+}
+
+/// Neighbours that one cache line holds of most types.
+const LINE: i64 = 16;
+
+/// Where a vector gathers elements that lie apart, the loop whose neighbours lie beside each of them goes inside of
+/// the loop over vectors: what a vector touched is used up before it is lost, as in transposes.
+fn crosswise(
+    nest: &Nest,
+    loops: &[(Symbol, Dim)],
+    body: &[Stmt],
+    width: i64,
+) -> Option<Result<Draft, Refusal>> {
+    let ((var, extent), around) = loops.split_last()?;
+    let width = fitting(extent, width);
+    if extent.as_const()? % width != 0 || !turning_points(var, extent.as_const()?, body).is_empty() {
+        return None;
+    }
+    let mut along = None;
+    each_access(body, &mut |access, writes| {
+        let Some(buffer) = buffer_of(nest, &access.buffer).filter(|_| !writes) else { return };
+        let apart = step(&buffer, access, var).is_some_and(|s| !s.is(0) && !s.is(1));
+        let beside = |(u, e): &&(Symbol, Dim)| {
+            e.as_const().is_none_or(|e| e >= NARROW) && step(&buffer, access, u).is_some_and(|s| s.is(1))
+        };
+        if let Some((u, e)) = around.iter().find(beside).filter(|_| apart) {
+            along = Some((u.clone(), e.as_const()));
+        }
+    });
+    let (along, length) = along?;
+    let outer: Vec<_> = around.iter().filter(|(u, _)| *u != along).cloned().collect();
+    let drafted = || {
+        let mut draft = Draft::of(nest);
+        let [vector, lane] = ["o", "v"].map(|suffix| draft.fresh(&format!("{var}{suffix}")));
+        let loops = vec![vector.clone(), lane.clone()];
+        draft.step(Split { var: var.clone(), factor: width, tail: Tail::Bound, loops })?;
+        let mut shared = names(&outer);
+        let mut inner = vec![along.clone(), lane.clone()];
+        if length.is_some_and(|e| e > LINE && e % LINE == 0) {
+            // As many rows are written at once as the processor knows the pages of.
+            let [block, one] = ["b", "u"].map(|suffix| draft.fresh(&format!("{along}{suffix}")));
+            let loops = vec![block.clone(), one.clone()];
+            draft.step(Split { var: along.clone(), factor: LINE, tail: Tail::Bound, loops })?;
+            shared.push(block);
+            inner = vec![vector, one, lane.clone()];
+        } else {
+            shared.push(vector);
+        }
+        draft.step(Reorder { loops: shared.iter().cloned().chain(inner).collect() })?;
+        draft.step(Vectorise { var: lane })?;
+        let fused = draft.fresh("tile");
+        draft.step(Fuse { loops: shared, fused })?;
+        Ok(draft)
+    };
+    Some(drafted())
 }
 
 /// One parallel loop over chunks of rows, each cut where its guards change; nothing if there are none and vectors
