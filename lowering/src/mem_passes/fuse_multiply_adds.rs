@@ -55,8 +55,8 @@ fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>) {
     // The products so far whose factors still hold what was multiplied, by register, with their places.
     let mut products: FxHashMap<Reg, (usize, [Reg; 2])> = FxHashMap::default();
     let mut gone = Vec::new();
-    for at in 0..body.len() {
-        match &mut body[at] {
+    for (at, inst) in body.iter_mut().enumerate() {
+        match inst {
             Inst::Set { reg, value } => {
                 if let Rhs::Op(Add, args) = value
                     && let Some(side) = args.iter().position(|arg| products.contains_key(arg))
