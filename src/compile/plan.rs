@@ -10,7 +10,7 @@ use tcc_ir::shape::TensorType;
 use tcc_ir::tensor::Tensor;
 use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph};
 use tcc_lowering::loops_to_mem::lower_nest;
-use tcc_lowering::mem_passes::expand_functions;
+use tcc_lowering::mem_passes::{expand_functions, fuse_multiply_adds};
 use tcc_lowering::memory_plan::{Lifetime, lower_bound, place};
 use tcc_lowering::schedule::schedule;
 use tcc_runtime::model::{BufferDef, Constant, Expr, Model, Op as ExprOp, Param, Place, Step};
@@ -333,7 +333,11 @@ impl<'g> Planner<'g> {
 /// The program of a nest under its default schedule.
 pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
     let mut program = lower_nest(&schedule(nest, &target.schedule()));
-    expand_functions(&mut program, target.has("avx2") || target.arch == "aarch64");
+    let fma = target.has("avx2") || target.arch == "aarch64";
+    expand_functions(&mut program, fma);
+    if fma {
+        fuse_multiply_adds(&mut program);
+    }
     program
 }
 

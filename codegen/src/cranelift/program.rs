@@ -253,6 +253,7 @@ impl Emit<'_> {
                 let value = self.lane(*from, *lane);
                 self.fill(reg, value);
             }
+            Rhs::Lanes(from, first) => self.some_lanes(reg, *from, *first),
         }
         Ok(())
     }

@@ -224,6 +224,8 @@ pub enum Rhs {
     Bitcast(Reg),
     /// One lane, in every lane.
     Extract(Reg, u32),
+    /// As many neighbouring lanes as the register has, from one on.
+    Lanes(Reg, u32),
 }
 
 impl Program {

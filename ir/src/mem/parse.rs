@@ -283,10 +283,11 @@ impl Parser<'_> {
                 Ok(Rhs::Cast { value: register(&mut self.cursor)?, saturate: word == "cast" })
             }
             "bitcast" => Ok(Rhs::Bitcast(register(&mut self.cursor)?)),
-            "lane" => {
+            word @ ("lane" | "lanes") => {
                 let lane = self.count("a lane")?;
                 self.cursor.expect("of")?;
-                Ok(Rhs::Extract(register(&mut self.cursor)?, lane))
+                let from = register(&mut self.cursor)?;
+                Ok(if word == "lane" { Rhs::Extract(from, lane) } else { Rhs::Lanes(from, lane) })
             }
             word => {
                 let span = self.cursor.since(start);

@@ -143,6 +143,7 @@ fn rhs(f: &mut Formatter<'_>, ty: RegType, value: &Rhs) -> fmt::Result {
         }
         Rhs::Bitcast(reg) => write!(f, "bitcast {reg}"),
         Rhs::Extract(reg, lane) => write!(f, "lane {lane} of {reg}"),
+        Rhs::Lanes(reg, first) => write!(f, "lanes {first} of {reg}"),
     }
 }
 

@@ -344,6 +344,19 @@ impl Scope<'_> {
                 }
                 (from_ty.map(|t| RegType { lanes: 1, ..t }), true)
             }
+            Rhs::Lanes(from, first) => {
+                let from_ty = self.used(*from);
+                if let (Some(all), Some(ty)) = (from_ty, ty)
+                    && first.checked_add(ty.lanes).is_none_or(|end| end > all.lanes)
+                {
+                    let message = format!(
+                        "expected {} lanes of {from} below {}, got those from {first} on",
+                        ty.lanes, all.lanes
+                    );
+                    self.error("lanes", message);
+                }
+                (from_ty.zip(ty).map(|(t, ty)| RegType { lanes: ty.lanes, ..t }), false)
+            }
         };
         if let (Some(ty), Some(got)) = (ty, got) {
             if ty.dtype != got.dtype {

@@ -199,9 +199,10 @@ impl<'c, 'o> Call<'c, 'o> {
             memory.pointers[buffer] = view.bytes.as_mut_ptr();
             return Ok(());
         }
-        let made = RawBuffer::uninit(bytes)?;
+        let output = output.filter(|_| self.given.is_none());
+        let made = if output.is_some() { self.exe.spare.take(bytes)? } else { RawBuffer::uninit(bytes)? };
         memory.pointers[buffer] = made.as_ptr();
-        match output.filter(|_| self.given.is_none()) {
+        match output {
             Some(o) => memory.outputs[o] = Some(made),
             None => memory.late.push(made),
         }
@@ -344,7 +345,9 @@ impl<'c, 'o> Call<'c, 'o> {
             let (dtype, len) = (param.dtype.clone(), self.memory.sizes[buffer]);
             outputs.push(match self.memory.outputs[i].take() {
                 // SAFETY: the run wrote the whole buffer, which was made with this size.
-                Some(memory) => unsafe { TensorData::made(dtype, shape, memory, len) },
+                Some(memory) => unsafe {
+                    TensorData::made(dtype, shape, memory, len, self.exe.spare.clone())
+                },
                 // The output is an input, a constant or another output.
                 None => {
                     // SAFETY: the buffer was written before the run came to its end.

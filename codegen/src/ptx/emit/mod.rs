@@ -303,6 +303,12 @@ impl Emit<'_> {
                     self.copy(to, from);
                 }
             }
+            Rhs::Lanes(from, first) => {
+                let from = self.regs[from.0 as usize][*first as usize..].to_vec();
+                for (to, from) in lanes.into_iter().zip(from) {
+                    self.copy(to, from);
+                }
+            }
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub(super) enum Value {
     Cast(Lanes, bool),
     Bitcast(Lanes),
     Extract(usize),
+    Lanes(usize),
 }
 
 pub(super) struct Place {
@@ -217,6 +218,7 @@ impl<'a> Names<'a> {
             Rhs::Cast { value, saturate } => Value::Cast(self.lanes(*value), *saturate),
             Rhs::Bitcast(from) => Value::Bitcast(self.lanes(*from)),
             Rhs::Extract(from, lane) => Value::Extract(self.lanes(*from).start + *lane as usize),
+            Rhs::Lanes(from, first) => Value::Lanes(self.lanes(*from).start + *first as usize),
         }
     }
 

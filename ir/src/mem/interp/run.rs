@@ -285,6 +285,7 @@ impl Machine {
                 let value = context.regs[*lane];
                 context.regs[to.start..to.start + to.count].fill(value);
             }
+            Value::Lanes(first) => context.regs.copy_within(*first..*first + to.count, to.start),
         }
         Ok(())
     }
