@@ -12,6 +12,7 @@ mod properties_compiled;
 mod properties_eqsat;
 mod properties_nests;
 mod properties_schedules;
+mod properties_texts;
 mod ptxas;
 mod schema;
 mod support;
