@@ -10,5 +10,5 @@ fuzz_target!(|bytes: &[u8]| {
         let printed: String = schedules.iter().map(ToString::to_string).collect();
         assert!(tcc_lowering::schedule::parse_schedules(&printed).is_ok_and(|again| again == schedules));
     }
-    let _ = tcc_lowering::eqsat::parse_rules(text);
+    let _ = tcc_lowering::eqsat::RuleSet::parse(text, "fuzz");
 });

@@ -37,7 +37,11 @@ impl RuleSet {
                 }
                 Err(diag) => {
                     diags.push(diag);
-                    while !cursor.at_end() && !cursor.peek("rule") && cursor.skip_token() {}
+                    // Rules begin on lines of their own.
+                    cursor.skip_line();
+                    while !cursor.at_end() && !cursor.peek("rule") {
+                        cursor.skip_line();
+                    }
                 }
             }
         }

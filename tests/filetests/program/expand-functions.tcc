@@ -9,7 +9,7 @@ program @silu(x: f32[4*N]) -> (y: f32[4*N]) where N in 1..=4 {
   }
 }
 // check: for i in 0..N parallel {
-// not: silu
+// not: = silu
 // run: @silu([0, 1, -1, 2]) ~= [0, 0.7310586, -0.26894143, 1.7615942]
 
 program @kept(x: f32[2]) -> (y: f32[2]) {
