@@ -120,10 +120,9 @@ impl Parser<'_> {
             let number = self.places.open(start);
             match self.instruction() {
                 Ok(one) => {
-                    let line =
-                        start + self.cursor.text(start, self.cursor.end()).lines().next().map_or(1, str::len);
-                    let end = (self.cursor.since(start).end as usize).min(line);
-                    self.places.close(number, Span::new(start, end.max(start + 1)));
+                    let end = (self.cursor.since(start).end as usize).min(self.cursor.end());
+                    let line = self.cursor.text(start, end).find('\n').map_or(end, |length| start + length);
+                    self.places.close(number, Span::new(start, line.max(start + 1)));
                     body.push(one);
                 }
                 Err(diag) => self.recover(diag, start, depth)?,
