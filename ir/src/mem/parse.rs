@@ -49,6 +49,8 @@ struct Parser<'a> {
     depth: usize,
     /// Problems behind which reading went on.
     diags: Diags,
+    /// How many blocks ended in lines that were not read to their end.
+    closed: usize,
     places: Places,
     /// The types of the registers seen so far; numbers in a text are not trusted as lengths of a list.
     regs: BTreeMap<u32, RegType>,
