@@ -47,30 +47,6 @@ impl Diag {
     }
 }
 
-/// Where the statements of a text stand, each behind the one around it; the first is the header of all.
-#[derive(Clone, Debug, Default)]
-pub struct Places(Vec<Span>);
-
-impl Places {
-    /// A statement begins; gives its number.
-    pub fn open(&mut self, at: usize) -> usize {
-        self.0.push(Span::new(at, at + 1));
-        self.0.len() - 1
-    }
-
-    /// What a caret shows of a statement, where that is more than its first character.
-    pub fn close(&mut self, number: usize, span: Span) {
-        if let Some(known) = self.0.get_mut(number) {
-            *known = span;
-        }
-    }
-
-    /// The place of a statement, if there is a text.
-    pub fn get(&self, number: usize) -> Option<Span> {
-        self.0.get(number).copied()
-    }
-}
-
 impl fmt::Display for Diag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error[{}]: ", self.code)?;

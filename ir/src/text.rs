@@ -61,13 +61,6 @@ impl<'a> Cursor<'a> {
         self.at = self.line_end(self.at);
     }
 
-    /// What is left of the line of the last token, or of the line with an offset behind it; moves past it.
-    pub fn take_line(&mut self, from: usize) -> &'a str {
-        let at = self.at.max(from);
-        self.at = self.line_end(at);
-        &self.source[at..self.at]
-    }
-
     /// Whether the text goes on with this punctuation or word.
     pub fn peek(&self, token: &str) -> bool {
         let at = self.here();

@@ -21,7 +21,7 @@ pub use parse::parse_nest;
 pub(crate) use parse::{conditions, space};
 pub use visit::free_symbols;
 
-use crate::diag::{Diags, Places};
+use crate::diag::Diags;
 use crate::dim::{Dim, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::scalar::ScalarOp;
@@ -214,7 +214,7 @@ pub enum Expr {
 impl Nest {
     /// Checks names, scopes, types and ranks; collects all problems.
     pub fn verify(&self) -> Result<(), Diags> {
-        verify::verify(self, &Places::default())
+        verify::verify(self)
     }
 
     /// The inputs, then the outputs.

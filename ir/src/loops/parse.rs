@@ -3,9 +3,8 @@
 use smallvec::SmallVec;
 
 use super::print::INFIX;
-use super::verify;
 use super::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
-use crate::diag::{Diag, Diags, Places, Span};
+use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::graph::{parse_ranges, parse_type};
@@ -14,28 +13,12 @@ use crate::text::Cursor;
 
 /// Parses one nest and verifies it.
 pub fn parse_nest(source: &str) -> Result<Nest, Diags> {
-    let mut parser = Parser {
-        cursor: Cursor::new(source),
-        depth: 0,
-        diags: Diags::default(),
-        closed: 0,
-        places: Places::default(),
-    };
-    let header = parser.cursor.here();
-    parser.places.open(header);
-    let read = parser.nest();
-    if let Err(diag) = &read
-        && !parser.diags.is_full()
-    {
-        parser.diags.push(diag.clone());
+    let mut parser = Parser { cursor: Cursor::new(source), depth: 0 };
+    let nest = parser.nest()?;
+    if !parser.cursor.at_end() {
+        return Err(parser.cursor.expected("the end of the text").into());
     }
-    if parser.diags.0.is_empty() && !parser.cursor.at_end() {
-        parser.diags.push(parser.cursor.expected("the end of the text"));
-    }
-    let (nest, Parser { diags, places, .. }) = (read, parser);
-    diags.into_result()?;
-    let nest = nest?;
-    verify::verify(&nest, &places)?;
+    nest.verify()?;
     Ok(nest)
 }
 
@@ -45,11 +28,6 @@ const MAX_DEPTH: usize = 200;
 struct Parser<'a> {
     cursor: Cursor<'a>,
     depth: usize,
-    /// Problems behind which reading went on.
-    diags: Diags,
-    /// How many blocks ended in lines that were not read to their end.
-    closed: usize,
-    places: Places,
 }
 
 impl Parser<'_> {
@@ -71,49 +49,14 @@ impl Parser<'_> {
     }
 
     fn block(&mut self) -> Result<Vec<Stmt>, Diag> {
-        self.cursor.expect("{")?;
-        self.rest_of_block()
-    }
-
-    fn rest_of_block(&mut self) -> Result<Vec<Stmt>, Diag> {
         self.enter()?;
+        self.cursor.expect("{")?;
         let mut body = Vec::new();
-        while self.closed == 0 && !self.cursor.accept("}") {
-            let (start, depth) = (self.cursor.here(), self.depth);
-            let number = self.places.open(start);
-            match self.statement() {
-                Ok(one) => {
-                    let end = (self.cursor.since(start).end as usize).min(self.cursor.end());
-                    let line = self.cursor.text(start, end).find('\n').map_or(end, |length| start + length);
-                    self.places.close(number, Span::new(start, line.max(start + 1)));
-                    body.push(one);
-                }
-                Err(diag) => self.recover(diag, start, depth)?,
-            }
+        while !self.cursor.accept("}") {
+            body.push(self.statement()?);
         }
-        self.closed = self.closed.saturating_sub(1);
         self.depth -= 1;
         Ok(body)
-    }
-
-    /// Notes a problem and goes on behind its line; blocks that the rest of the line opens or closes are kept track of.
-    fn recover(&mut self, diag: Diag, start: usize, depth: usize) -> Result<(), Diag> {
-        if self.depth >= MAX_DEPTH || self.diags.is_full() || self.cursor.at_end() {
-            return Err(diag);
-        }
-        self.diags.push(diag);
-        self.depth = depth;
-        let line = self.cursor.take_line(start);
-        let mut opened = 0;
-        for byte in line.split("//").next().unwrap_or_default().bytes() {
-            match byte {
-                b'{' => opened += 1,
-                b'}' if opened > 0 => opened -= 1,
-                b'}' => self.closed += 1,
-                _ => {}
-            }
-        }
-        (0..opened).try_for_each(|_| self.rest_of_block().map(|_| ()))
     }
 
     fn enter(&mut self) -> Result<(), Diag> {

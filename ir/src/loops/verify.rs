@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
-use crate::diag::{Diag, Diags, Places};
+use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Symbol};
 use crate::dtype::DType;
 
 /// Everything that must hold of a nest; all problems are collected.
-pub(super) fn verify(nest: &Nest, places: &Places) -> Result<(), Diags> {
-    let mut scope = Scope { names: BTreeMap::new(), diags: Diags::default(), nest, places, at: 0, seen: 0 };
+pub(super) fn verify(nest: &Nest) -> Result<(), Diags> {
+    let mut scope = Scope { names: BTreeMap::new(), diags: Diags::default(), nest };
     let declared = nest.ranges.iter().map(|(symbol, _)| symbol.clone());
     for symbol in nest.symbols().into_iter().chain(declared) {
         scope.names.insert(symbol, Name::Scalar(DType::I64));
@@ -31,18 +31,11 @@ struct Scope<'a> {
     names: BTreeMap<Symbol, Name>,
     diags: Diags,
     nest: &'a Nest,
-    /// Where statements stand in the text, if there is one.
-    places: &'a Places,
-    /// The number of the statement that is looked at; 0 is the header.
-    at: usize,
-    /// How many statements were looked at.
-    seen: usize,
 }
 
 impl Scope<'_> {
     fn error(&mut self, code: &'static str, message: String) {
-        let span = self.places.get(self.at);
-        self.diags.push(Diag { span, ..Diag::of(format!("nest @{}", self.nest.name), code, message) });
+        self.diags.push(Diag::of(format!("nest @{}", self.nest.name), code, message));
     }
 
     fn declare(&mut self, name: &Symbol, what: Name, role: &str) {
@@ -57,9 +50,6 @@ impl Scope<'_> {
             if self.diags.is_full() {
                 return;
             }
-            self.seen += 1;
-            let number = self.seen;
-            self.at = number;
             match stmt {
                 Stmt::For { var, extent, kind, body } => {
                     self.dim(extent);
@@ -71,7 +61,6 @@ impl Scope<'_> {
                     }
                     self.declare(var, Name::Scalar(DType::I64), "a loop");
                     self.block(body);
-                    self.at = number;
                     self.names.remove(var);
                 }
                 Stmt::If { conds, body } => {

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 pub use interp::{InterpError, interpret};
 pub use parse::parse_program;
 
-use crate::diag::{Diags, Places};
+use crate::diag::Diags;
 use crate::dim::{Dim, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
 pub use crate::loops::{Cond, Space};
@@ -256,7 +256,7 @@ pub enum Rhs {
 impl Program {
     /// Checks names, scopes, registers and types; collects all problems.
     pub fn verify(&self) -> Result<(), Diags> {
-        verify::verify(self, &Places::default())
+        verify::verify(self)
     }
 
     /// The inputs, then the outputs.

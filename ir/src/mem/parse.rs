@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::{Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Tile, verify};
-use crate::diag::{Diag, Diags, Places, Span};
+use super::{Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Tile};
+use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::graph::parse_ranges;
@@ -15,29 +15,12 @@ use crate::text::Cursor;
 
 /// Parses one program and verifies it.
 pub fn parse_program(source: &str) -> Result<Program, Diags> {
-    let mut parser = Parser {
-        cursor: Cursor::new(source),
-        depth: 0,
-        diags: Diags::default(),
-        closed: 0,
-        places: Places::default(),
-        regs: BTreeMap::new(),
-    };
-    let header = parser.cursor.here();
-    parser.places.open(header);
-    let read = parser.program();
-    if let Err(diag) = &read
-        && !parser.diags.is_full()
-    {
-        parser.diags.push(diag.clone());
+    let mut parser = Parser { cursor: Cursor::new(source), depth: 0, regs: BTreeMap::new() };
+    let program = parser.program()?;
+    if !parser.cursor.at_end() {
+        return Err(parser.cursor.expected("the end of the text").into());
     }
-    if parser.diags.0.is_empty() && !parser.cursor.at_end() {
-        parser.diags.push(parser.cursor.expected("the end of the text"));
-    }
-    let (program, Parser { diags, places, .. }) = (read, parser);
-    diags.into_result()?;
-    let program = program?;
-    verify::verify(&program, &places)?;
+    program.verify()?;
     Ok(program)
 }
 
@@ -47,11 +30,6 @@ const MAX_DEPTH: usize = 200;
 struct Parser<'a> {
     cursor: Cursor<'a>,
     depth: usize,
-    /// Problems behind which reading went on.
-    diags: Diags,
-    /// How many blocks ended in lines that were not read to their end.
-    closed: usize,
-    places: Places,
     /// The types of the registers seen so far; numbers in a text are not trusted as lengths of a list.
     regs: BTreeMap<u32, RegType>,
 }
@@ -83,8 +61,7 @@ impl Parser<'_> {
         }
         program.body = self.rest_of_block()?;
         for (i, (number, ty)) in (0u32..).zip(&self.regs) {
-            // An assignment with a problem assigns nothing.
-            if i != *number && self.diags.0.is_empty() {
+            if i != *number {
                 let message =
                     format!("expected `%{i}` to be assigned or listed as unused before `%{number}`");
                 return Err(Diag::of(format!("program @{}", program.name), "register", message));
@@ -117,42 +94,11 @@ impl Parser<'_> {
             return Err(self.cursor.expected(&format!("at most {MAX_DEPTH} levels of nesting")));
         }
         let mut body = Vec::new();
-        while self.closed == 0 && !self.cursor.accept("}") {
-            let (start, depth) = (self.cursor.here(), self.depth);
-            let number = self.places.open(start);
-            match self.instruction() {
-                Ok(one) => {
-                    let end = (self.cursor.since(start).end as usize).min(self.cursor.end());
-                    let line = self.cursor.text(start, end).find('\n').map_or(end, |length| start + length);
-                    self.places.close(number, Span::new(start, line.max(start + 1)));
-                    body.push(one);
-                }
-                Err(diag) => self.recover(diag, start, depth)?,
-            }
+        while !self.cursor.accept("}") {
+            body.push(self.instruction()?);
         }
-        self.closed = self.closed.saturating_sub(1);
         self.depth -= 1;
         Ok(body)
-    }
-
-    /// Notes a problem and goes on behind its line; blocks that the rest of the line opens or closes are kept track of.
-    fn recover(&mut self, diag: Diag, start: usize, depth: usize) -> Result<(), Diag> {
-        if self.depth >= MAX_DEPTH || self.diags.is_full() || self.cursor.at_end() {
-            return Err(diag);
-        }
-        self.diags.push(diag);
-        self.depth = depth;
-        let line = self.cursor.take_line(start);
-        let mut opened = 0;
-        for byte in line.split("//").next().unwrap_or_default().bytes() {
-            match byte {
-                b'{' => opened += 1,
-                b'}' if opened > 0 => opened -= 1,
-                b'}' => self.closed += 1,
-                _ => {}
-            }
-        }
-        (0..opened).try_for_each(|_| self.rest_of_block().map(|_| ()))
     }
 
     fn instruction(&mut self) -> Result<Inst, Diag> {

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cond, Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile, each};
-use crate::diag::{Diag, Diags, Places};
+use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Range, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::scalar::ScalarOp;
 
 /// Everything that must hold of a program; all problems are collected.
-pub(super) fn verify(program: &Program, places: &Places) -> Result<(), Diags> {
+pub(super) fn verify(program: &Program) -> Result<(), Diags> {
     let mut scope = Scope {
         program,
         names: BTreeMap::new(),
@@ -21,9 +21,6 @@ pub(super) fn verify(program: &Program, places: &Places) -> Result<(), Diags> {
         trail: Vec::new(),
         ranges: program.ranges.clone(),
         around: Vec::new(),
-        places,
-        at: 0,
-        seen: 0,
     };
     for (symbol, _) in program.ranges.iter() {
         scope.names.insert(symbol.clone(), Name::Index);
@@ -75,20 +72,12 @@ struct Scope<'a> {
     ranges: Ranges,
     /// The kinds of the loops and, as nothing, the conditions around.
     around: Vec<Option<LoopKind>>,
-    /// Where instructions stand in the text, if there is one.
-    places: &'a Places,
-    /// The number of the instruction that is looked at; 0 is the header.
-    at: usize,
-    /// How many instructions were looked at.
-    seen: usize,
 }
 
 impl Scope<'_> {
     fn error(&mut self, code: &'static str, message: String) {
         if !self.diags.is_full() {
-            let span = self.places.get(self.at);
-            self.diags
-                .push(Diag { span, ..Diag::of(format!("program @{}", self.program.name), code, message) });
+            self.diags.push(Diag::of(format!("program @{}", self.program.name), code, message));
         }
     }
 
@@ -102,8 +91,6 @@ impl Scope<'_> {
             if self.diags.is_full() {
                 break;
             }
-            self.seen += 1;
-            self.at = self.seen;
             inst.each_dim(&mut |dim| self.dim(dim));
             match inst {
                 Inst::Set { reg, value } => self.set(*reg, value),

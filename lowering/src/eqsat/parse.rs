@@ -37,11 +37,7 @@ impl RuleSet {
                 }
                 Err(diag) => {
                     diags.push(diag);
-                    // Rules begin on lines of their own.
-                    cursor.skip_line();
-                    while !cursor.at_end() && !cursor.peek("rule") {
-                        cursor.skip_line();
-                    }
+                    while !cursor.at_end() && !cursor.peek("rule") && cursor.skip_token() {}
                 }
             }
         }
