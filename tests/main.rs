@@ -15,6 +15,7 @@ mod properties_compiled;
 mod properties_eqsat;
 mod properties_nests;
 mod properties_schedules;
+mod properties_texts;
 mod ptxas;
 mod quantised;
 mod schema;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tcc_ir::dim::{Bindings, Symbol};
 use tcc_ir::graph::Graph;
 use tcc_ir::import::json::from_json;
+use tcc_ir::import::onnx::import_bytes;
 use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
@@ -223,7 +224,7 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
             let text = source.into_text()?;
             from_json(&text.text, folder).map_err(|e| Failure::Input(format!("{name}: not a graph\n{e}")))
         }
-        Format::Text(Level::Graph) => match source.into_text()?.parse()? {
+        Format::Text(Level::Graph) => match source.into_text()?.parse_one()? {
             Ir::Graph(graph) => Ok(graph),
             _ => Err(Failure::Input(format!("{name}: expected a graph"))),
         },
@@ -232,6 +233,35 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
         Format::Unknown => Err(Failure::Input(format!(
             "{name}: expected an ONNX model, a graph in JSON, or the text of a graph"
         ))),
+    }
+}
+
+/// Reads a model, or all programs of a text, from a file or standard input.
+pub(super) fn read_ir(path: &str) -> Result<Vec<Ir>, Failure> {
+    let source = Source::read(path)?;
+    match source.format() {
+        Format::Text(_) | Format::Unknown => source.into_text()?.parse(),
+        Format::Binary if path == "-" => {
+            let graph = import_bytes(source.bytes.into(), None, &source.name);
+            Ok(vec![Ir::Graph(graph.map_err(|report| Failure::Input(report.to_string()))?)])
+        }
+        Format::Json if path == "-" => {
+            let text = source.into_text()?;
+            let graph = from_json(&text.text, Path::new("."));
+            Ok(vec![Ir::Graph(
+                graph.map_err(|e| Failure::Input(format!("{}: not a graph\n{e}", text.name)))?,
+            )])
+        }
+        Format::Json | Format::Binary => load_graph(Path::new(path)).map(|graph| vec![Ir::Graph(graph)]),
+    }
+}
+
+/// Reads what is one program.
+pub(super) fn read_one(path: &str) -> Result<Ir, Failure> {
+    let mut all = read_ir(path)?;
+    match (all.pop(), all.len()) {
+        (Some(ir), 0) => Ok(ir),
+        (_, more) => Err(Failure::Input(format!("{path}: expected one program, got {}", more + 1))),
     }
 }
 

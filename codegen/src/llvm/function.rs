@@ -238,8 +238,9 @@ impl Emit<'_> {
             Inst::For { var, extent, kind, body } => self.looped(var, extent, *kind, body)?,
             Inst::If { conds, then, otherwise } => self.branch(conds, then, otherwise)?,
             Inst::Tile(tile) => self.tile(tile)?,
-            Inst::Barrier => {
-                return Err(self.unsupported("expected a program for CPUs, got a barrier".to_owned()));
+            Inst::Barrier | Inst::Copy(_) | Inst::Commit | Inst::Wait { .. } => {
+                let message = "expected a program for CPUs, got what threads of a block do";
+                return Err(self.unsupported(message.to_owned()));
             }
         }
         Ok(())

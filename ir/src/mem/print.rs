@@ -99,6 +99,15 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
                 )?;
             }
             Inst::Barrier => writeln!(f, "{pad}barrier")?,
+            Inst::Copy(copy) => {
+                write!(f, "{pad}copy {} ", copy.elements)?;
+                lanes(f, &copy.to, &copy.to_offset, &Dim::ONE, &None)?;
+                write!(f, " = ")?;
+                lanes(f, &copy.from, &copy.from_offset, &Dim::ONE, &copy.active)?;
+                writeln!(f)?;
+            }
+            Inst::Commit => writeln!(f, "{pad}commit")?,
+            Inst::Wait { pending } => writeln!(f, "{pad}wait {pending}")?,
         }
     }
     Ok(())

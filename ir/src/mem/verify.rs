@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cond, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile, each};
+use super::{Cond, Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile, each};
 use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Range, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
@@ -131,6 +131,8 @@ impl Scope<'_> {
                         self.error("barrier", "expected no barrier inside of a parallel loop".to_owned());
                     }
                 }
+                Inst::Copy(copy) => self.copy(copy),
+                Inst::Commit | Inst::Wait { .. } => {}
             }
         }
         for name in declared {
@@ -399,6 +401,29 @@ impl Scope<'_> {
                 self.error("type", format!("{}: {message}", op.name()));
                 None
             }
+        }
+    }
+
+    fn copy(&mut self, copy: &Copy) {
+        if copy.elements == 0 || copy.elements > MAX_LANES {
+            let message = format!("expected a copy of 1..={MAX_LANES} elements, got {}", copy.elements);
+            self.error("lanes", message);
+        }
+        let shared = |scope: &Self, name: &Symbol| {
+            let access = Access::Own(Space::Shared);
+            matches!(scope.names.get(name), Some(Name::Buffer { access: a, .. }) if *a == access)
+        };
+        let (to, from) = (self.written(&copy.to), self.read(&copy.from));
+        if to.is_some() && !shared(self, &copy.to) {
+            self.error("space", format!("expected a copy to a shared buffer, got `{}`", copy.to));
+        }
+        if shared(self, &copy.from) {
+            self.error("space", format!("expected a copy from no shared buffer, got `{}`", copy.from));
+        }
+        if let (Some(to), Some(from)) = (to, from)
+            && to != from
+        {
+            self.error("type", format!("expected {to} to copy to `{}`, got {from}", copy.to));
         }
     }
 

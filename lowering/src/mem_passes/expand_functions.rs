@@ -1,13 +1,23 @@
 //! `expand-functions`: replaces functions of f32 by polynomials, so that every backend computes them alike and
 //! in vectors, and composite functions of other types by simpler ones.
 //!
-//! ```text
-//! %1: f32x8 = sigmoid %0
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %1: f32x8 = rsqrt %0
+//!   store y[0] = %1
+//! }
+//! ```
 //! ->
-//! %2: f32x8 = neg %0
-//! … the exponential of %2 …
-//! %9: f32x8 = add %8, one
-//! %1: f32x8 = div one, %9
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %2: f32x8 = 1.0
+//!   %3: f32x8 = sqrt %0
+//!   %4: f32x8 = div %2, %3
+//!   %1: f32x8 = %4
+//!   store y[0] = %1
+//! }
 //! ```
 //!
 //! Errors stay within these bounds on samples over all of f32, in units in the last place: exp 2, log 2, tanh 6, erf 6;
@@ -16,31 +26,64 @@
 use smallvec::{SmallVec, smallvec};
 use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::mem::{Inst, Program, Reg, RegType, Rhs};
+use tcc_ir::numerics::Numerics;
 use tcc_ir::scalar::ScalarOp::{self, *};
+
+use crate::pass::{OptionDef, OptionKind, Outcome, PassCx, PassDef, PassError, PassFn};
+
+/// See the [module](self).
+pub const PASS: PassDef = PassDef {
+    name: "expand-functions",
+    summary: "replaces functions by arithmetic",
+    source: include_str!("expand_functions.rs"),
+    options: &[OptionDef {
+        name: "fma",
+        kind: OptionKind::Flag,
+        default: "true",
+        doc: "whether a fused multiply-add is one instruction",
+    }],
+    numerics: Numerics::Reassociates,
+    run: PassFn::Program(run),
+};
+
+fn run(program: &Program, cx: &mut PassCx<'_>) -> Result<Outcome<Program>, PassError> {
+    let mut next = program.clone();
+    let fma = cx.options.flag("fma");
+    let body = std::mem::take(&mut next.body);
+    next.body = expand_block(&mut next, body, fma, &mut || cx.rewrite());
+    Ok(Outcome::of(next != *program, next))
+}
 
 /// Expands every function that has an expansion. `fma` says whether a fused multiply-add is one instruction.
 pub fn expand_functions(program: &mut Program, fma: bool) {
     let body = std::mem::take(&mut program.body);
-    program.body = expand_block(program, body, fma);
+    program.body = expand_block(program, body, fma, &mut || true);
 }
 
-fn expand_block(program: &mut Program, body: Vec<Inst>, fma: bool) -> Vec<Inst> {
+fn expand_block(
+    program: &mut Program,
+    body: Vec<Inst>,
+    fma: bool,
+    allowed: &mut dyn FnMut() -> bool,
+) -> Vec<Inst> {
     let mut out = Vec::with_capacity(body.len());
     for inst in body {
         match inst {
-            Inst::Set { reg, value: Rhs::Op(op, args) } if expands(op, program.ty(args[0]).dtype) => {
+            Inst::Set { reg, value: Rhs::Op(op, args) }
+                if expands(op, program.ty(args[0]).dtype) && allowed() =>
+            {
                 let ty = program.ty(args[0]);
                 let mut build = Build { program, out: &mut out, lanes: ty.lanes, fma };
                 let value = build.function(op, ty.dtype, args[0]);
                 out.push(Inst::Set { reg, value: Rhs::Copy(value) });
             }
             Inst::For { var, extent, kind, body } => {
-                let body = expand_block(program, body, fma);
+                let body = expand_block(program, body, fma, allowed);
                 out.push(Inst::For { var, extent, kind, body });
             }
             Inst::If { conds, then, otherwise } => {
-                let then = expand_block(program, then, fma);
-                let otherwise = expand_block(program, otherwise, fma);
+                let then = expand_block(program, then, fma, allowed);
+                let otherwise = expand_block(program, otherwise, fma, allowed);
                 out.push(Inst::If { conds, then, otherwise });
             }
             other => out.push(other),

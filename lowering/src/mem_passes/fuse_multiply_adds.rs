@@ -1,11 +1,21 @@
 //! `fuse-multiply-adds`: makes one instruction of a product and the sum that alone uses it, as every backend then does
 //! alike.
 //!
-//! ```text
-//! %2: f32x8 = mul %0, %1
-//! %3: f32x8 = add %4, %2
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %1: f32x8 = mul %0, %0
+//!   %2: f32x8 = add %0, %1
+//!   store y[0] = %2
+//! }
+//! ```
 //! ->
-//! %3: f32x8 = fma %0, %1, %4
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %2: f32x8 = fma %0, %0, %0
+//!   store y[0] = %2
+//! }
 //! ```
 //!
 //! The product is then not rounded by itself, so that results are never less exact.
@@ -14,10 +24,33 @@ use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Inst, Program, Reg, Rhs, each};
+use tcc_ir::numerics::Numerics;
 use tcc_ir::scalar::ScalarOp::{Add, Fma, Mul};
+
+use crate::pass::{Outcome, PassCx, PassDef, PassError, PassFn};
+
+/// See the [module](self).
+pub const PASS: PassDef = PassDef {
+    name: "fuse-multiply-adds",
+    summary: "makes one instruction of a product and the sum that uses it",
+    source: include_str!("fuse_multiply_adds.rs"),
+    options: &[],
+    numerics: Numerics::Reassociates,
+    run: PassFn::Program(run),
+};
+
+fn run(program: &Program, cx: &mut PassCx<'_>) -> Result<Outcome<Program>, PassError> {
+    let mut next = program.clone();
+    fuse(&mut next, &mut || cx.rewrite());
+    Ok(Outcome::of(next != *program, next))
+}
 
 /// Fuses every product that only one sum of the same block uses.
 pub fn fuse_multiply_adds(program: &mut Program) {
+    fuse(program, &mut || true);
+}
+
+fn fuse(program: &mut Program, allowed: &mut dyn FnMut() -> bool) {
     let mut uses = vec![Uses::default(); program.regs.len()];
     each(&program.body, &mut |inst| {
         if let Inst::Set { reg, .. } = inst {
@@ -26,7 +59,7 @@ pub fn fuse_multiply_adds(program: &mut Program) {
         each_read(inst, &mut |reg| uses[reg.0 as usize].read += 1);
     });
     let mut body = std::mem::take(&mut program.body);
-    fuse_block(program, &uses, &mut body);
+    fuse_block(program, &uses, &mut body, allowed);
     program.body = body;
 }
 
@@ -51,7 +84,7 @@ fn each_read(inst: &Inst, visit: &mut dyn FnMut(Reg)) {
     }
 }
 
-fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>) {
+fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>, allowed: &mut dyn FnMut() -> bool) {
     // The products so far whose factors still hold what was multiplied, by register, with their places.
     let mut products: FxHashMap<Reg, (usize, [Reg; 2])> = FxHashMap::default();
     let mut gone = Vec::new();
@@ -60,6 +93,7 @@ fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>) {
             Inst::Set { reg, value } => {
                 if let Rhs::Op(Add, args) = value
                     && let Some(side) = args.iter().position(|arg| products.contains_key(arg))
+                    && allowed()
                     && let Some((place, [x, y])) = products.remove(&args[side])
                 {
                     *value = Rhs::Op(Fma, smallvec![x, y, args[1 - side]]);
@@ -78,15 +112,15 @@ fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>) {
                 }
             }
             Inst::For { body, .. } => {
-                fuse_block(program, uses, body);
+                fuse_block(program, uses, body, allowed);
                 products.clear();
             }
             Inst::If { then, otherwise, .. } => {
-                fuse_block(program, uses, then);
-                fuse_block(program, uses, otherwise);
+                fuse_block(program, uses, then, allowed);
+                fuse_block(program, uses, otherwise, allowed);
                 products.clear();
             }
-            Inst::Bind { .. } | Inst::Store { .. } | Inst::Alloc { .. } | Inst::Tile(_) | Inst::Barrier => {}
+            Inst::Bind { .. } | Inst::Store { .. } | Inst::Alloc { .. } | Inst::Tile(_) | Inst::Copy(_) | Inst::Commit | Inst::Wait(_) | Inst::Barrier => {}
         }
     }
     gone.sort_unstable();

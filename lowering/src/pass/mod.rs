@@ -29,6 +29,7 @@ pub use run::{Applied, Broken, CheckOptions, Fuel, RunError, RunOptions, run};
 use tcc_ir::diag::Diags;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::loops::Nest;
+use tcc_ir::mem::Program;
 use tcc_ir::numerics::Numerics;
 
 /// A transformation of one level.
@@ -48,13 +49,15 @@ pub struct PassDef {
     pub run: PassFn,
 }
 
-/// What a pass calls, by level. There is room for one more: programs have no text that reads back yet.
+/// What a pass calls, by level.
 #[derive(Clone, Copy, Debug)]
 pub enum PassFn {
     /// From graph to graph.
     Graph(fn(&Graph, &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError>),
     /// From nest to nest.
     Nest(fn(&Nest, &mut PassCx<'_>) -> Result<Outcome<Nest>, PassError>),
+    /// From program to program of the memory level.
+    Program(fn(&Program, &mut PassCx<'_>) -> Result<Outcome<Program>, PassError>),
 }
 
 /// What a pass made of its input. `Unchanged` promises that the text is the same, and tests hold it to that.
@@ -130,6 +133,7 @@ impl PassDef {
         match self.run {
             PassFn::Graph(_) => Level::Graph,
             PassFn::Nest(_) => Level::Nest,
+            PassFn::Program(_) => Level::Program,
         }
     }
 

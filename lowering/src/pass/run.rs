@@ -228,6 +228,9 @@ fn call(ir: &Ir, step: &Step, cx: &mut PassCx<'_>) -> Result<Outcome<Ir>, RunErr
     match (step.pass.run, ir) {
         (PassFn::Graph(run), Ir::Graph(graph)) => run(graph, cx).map(|o| o.map(Ir::Graph)).map_err(refused),
         (PassFn::Nest(run), Ir::Nest(nest)) => run(nest, cx).map(|o| o.map(Ir::Nest)).map_err(refused),
+        (PassFn::Program(run), Ir::Program(program)) => {
+            run(program, cx).map(|o| o.map(Ir::Program)).map_err(refused)
+        }
         _ => Err(RunError::Level { pass: step.to_string(), expected: step.pass.level(), got: ir.level() }),
     }
 }
