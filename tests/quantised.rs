@@ -143,7 +143,8 @@ fn requantised_products_are_those_of_real_numbers() {
     exact(REQUANTISED);
     let pipeline = Pipeline::parse("integer-products,dce", &Registry::builtin()).unwrap();
     let graph = parse_graph(REQUANTISED).unwrap();
-    let Ir::Graph(after) = run(Ir::Graph(graph), &pipeline, &RunOptions::default(), &mut |_| {}).unwrap() else {
+    let Ir::Graph(after) = run(Ir::Graph(graph), &pipeline, &RunOptions::default(), &mut |_| {}).unwrap()
+    else {
         panic!("a graph pass gives a graph")
     };
     let text = after.to_string();

@@ -120,7 +120,12 @@ pub(crate) fn step(nest: &Nest, number: usize, random: &mut Random) -> String {
             format!("expand({buffer}, [{list}], [{extents}], stack) -> {a}")
         }
         15 => format!("halve({one}, stack) -> {a}, [{b}, {c}]"),
-        16 => format!("isolate({}, [{list}]) -> [{}], [{}]", loops.get(random.below(loops.len())).map_or("i0", |(v, _)| v), named("z"), named("e")),
+        16 => format!(
+            "isolate({}, [{list}]) -> [{}], [{}]",
+            loops.get(random.below(loops.len())).map_or("i0", |(v, _)| v),
+            named("z"),
+            named("e")
+        ),
         _ => match random.below(4) {
             0 => format!("pad({one}, 16)"),
             1 => format!("collapse({one})"),

@@ -162,7 +162,7 @@ impl Writer {
         let (a, b, c) = (panel(a, Dim::from(2i64)), panel(b, Dim::ONE), panel(c, Dim::ONE));
         let [m, n, k] = [0; 3].map(|_| self.maker.dim(1));
         let accumulate = self.maker.random.one_in(2);
-        body.push(Inst::Tile(Box::new(Tile { m, n, k, a, b, c, accumulate, shape: (4, 16) })));
+        body.push(Inst::Tile(Box::new(Tile { m, n, k, a, b, c, accumulate, group: 1, shape: (4, 16) })));
     }
 
     /// A register of a type that holds something, assigned by up to `depth` levels of instructions.

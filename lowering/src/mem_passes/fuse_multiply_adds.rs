@@ -120,7 +120,14 @@ fn fuse_block(program: &Program, uses: &[Uses], body: &mut Vec<Inst>, allowed: &
                 fuse_block(program, uses, otherwise, allowed);
                 products.clear();
             }
-            Inst::Bind { .. } | Inst::Store { .. } | Inst::Alloc { .. } | Inst::Tile(_) | Inst::Copy(_) | Inst::Commit | Inst::Wait(_) | Inst::Barrier => {}
+            Inst::Bind { .. }
+            | Inst::Store { .. }
+            | Inst::Alloc { .. }
+            | Inst::Tile(_)
+            | Inst::Copy(_)
+            | Inst::Commit
+            | Inst::Wait { .. }
+            | Inst::Barrier => {}
         }
     }
     gone.sort_unstable();
