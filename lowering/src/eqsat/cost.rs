@@ -44,6 +44,20 @@ impl CostModel {
             block_rows: 8.0,
         }
     }
+
+    /// A processor of thousands of threads beside fast memory.
+    pub fn gpu() -> CostModel {
+        CostModel {
+            bandwidth: 1500.0,
+            contraction: 15_000.0,
+            scalar: 8000.0,
+            launch: 4000.0,
+            unfused: 0.25,
+            strided: 0.25,
+            function: 8.0,
+            block_rows: 1.0,
+        }
+    }
 }
 
 /// No node is free, so that fewer are better and no cycle is worth anything.

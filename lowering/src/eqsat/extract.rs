@@ -115,6 +115,7 @@ impl Classes {
         &self,
         egraph: &Egraph,
         original: &[ENode],
+        groups: &[Vec<ENode>],
         roots: &[u32],
     ) -> Option<(f64, Extraction)> {
         let greedy = self.greedy();
@@ -124,7 +125,8 @@ impl Classes {
         let as_it_was = self.as_it_was(egraph, original, &greedy);
         let before = Improver::new(self, as_it_was, roots);
         let start = before.cost;
-        let improved = [before.improve(), Improver::new(self, greedy, roots).improve()];
+        let groups: Vec<Vec<(u32, u32)>> = groups.iter().map(|g| self.places(egraph, g)).collect();
+        let improved = [before.improve(&groups), Improver::new(self, greedy, roots).improve(&groups)];
         let best = improved.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost))?;
         Some((start, best))
     }
@@ -147,6 +149,29 @@ impl Classes {
             }
         }
         chosen
+    }
+
+    /// The classes of nodes, each with the place of the node among its choices.
+    pub(super) fn places(&self, egraph: &Egraph, nodes: &[ENode]) -> Vec<(u32, u32)> {
+        let place = |node: &ENode| {
+            let class = self.number(egraph, egraph.lookup(node.clone())?)?;
+            let node = super::matching::canonical(egraph, node);
+            let at = self.all[class as usize].nodes.iter().position(|c| c.node == node)?;
+            Some((class, at as u32))
+        };
+        nodes.iter().filter_map(place).collect()
+    }
+
+    /// The graph as it was but for these choices.
+    pub(super) fn choosing(
+        &self,
+        egraph: &Egraph,
+        original: &[ENode],
+        choices: &[(u32, u32)],
+    ) -> Extraction {
+        let mut chosen = self.as_it_was(egraph, original, &self.greedy());
+        choices.iter().for_each(|(class, node)| chosen[*class as usize] = *node);
+        Extraction { chosen, cost: 0.0 }
     }
 
     /// The graph as it was but for one class, which is another node than the given one.
@@ -266,9 +291,34 @@ impl<'c> Improver<'c> {
         self.release(old);
     }
 
-    fn improve(mut self) -> Extraction {
+    /// Chooses all nodes of a group whose classes are in use, if that makes the whole cheaper.
+    fn switch_together(&mut self, group: &[(u32, u32)]) {
+        let cost = self.cost;
+        let mut undo = Vec::new();
+        for (class, node) in group {
+            let old = self.chosen[*class as usize];
+            let operands = &self.classes.choice(*class, *node).operands;
+            if self.uses[*class as usize] == 0 || old == *node || self.reaches(operands, *class) {
+                continue;
+            }
+            undo.push((*class, old));
+            self.switch(*class, *node);
+        }
+        if self.cost >= cost - 1e-6 {
+            for (class, old) in undo.into_iter().rev() {
+                self.switch(class, old);
+            }
+            self.cost = cost;
+        }
+    }
+
+    fn improve(mut self, groups: &[Vec<(u32, u32)>]) -> Extraction {
         for _ in 0..ROUNDS {
             let before = self.cost;
+            // Later groups reach further behind what they merge.
+            for group in groups.iter().rev() {
+                self.switch_together(group);
+            }
             for class in (0..self.classes.all.len() as u32).rev() {
                 let known = &self.classes.all[class as usize];
                 if self.uses[class as usize] == 0 || known.constant || known.nodes.len() < 2 {

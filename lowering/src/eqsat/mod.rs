@@ -32,6 +32,7 @@ mod facts;
 mod functions;
 mod language;
 mod matching;
+mod merging;
 mod parse;
 mod reference;
 mod rule;
@@ -77,6 +78,12 @@ pub const PASS: PassDef = PassDef {
             kind: OptionKind::Count,
             default: "4096",
             doc: "how many matches of a rule are taken each time",
+        },
+        OptionDef {
+            name: "merges",
+            kind: OptionKind::Count,
+            default: "2",
+            doc: "how often places that share operands are merged",
         },
         OptionDef {
             name: "numerics",
@@ -210,7 +217,7 @@ impl Optimizer {
             *kept = Some("an output has no class");
             return (None, report);
         };
-        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &roots) else {
+        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &origins.groups, &roots) else {
             *kept = Some("an output has no finite cost");
             return (None, report);
         };
@@ -279,7 +286,12 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     let (chosen, file) = (cx.options.word("rules"), cx.options.word("file"));
     let count = |name| usize::try_from(cx.options.count(name)).unwrap_or(usize::MAX);
     let budget =
-        Budget { growth: count("nodes"), iterations: count("iterations"), matches: count("matches") };
+        Budget {
+            growth: count("nodes"),
+            iterations: count("iterations"),
+            matches: count("matches"),
+            merges: count("merges"),
+        };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
         let (next, _) = optimizer.run(graph, &mut || cx.rewrite());
         next.map_or(Outcome::Unchanged, Outcome::Changed)

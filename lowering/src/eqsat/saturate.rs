@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::facts::Egraph;
 use super::language::ENode;
 use super::matching::{Search, canonical};
+use super::merging::Merger;
 use super::rule::{RuleSet, Term};
 
 /// How far a saturation may go.
@@ -21,11 +22,13 @@ pub struct Budget {
     pub iterations: usize,
     /// Matches of one rule in one round.
     pub matches: usize,
+    /// How often places that share operands are merged, each time when nothing else comes.
+    pub merges: usize,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { growth: 16, iterations: 12, matches: 4096 }
+        Budget { growth: 16, iterations: 12, matches: 4096, merges: 2 }
     }
 }
 
@@ -63,9 +66,16 @@ pub(super) struct Origins {
     made: Vec<(ENode, usize)>,
     /// Classes that a rule with nothing but a variable as template united.
     joined: Vec<(Id, usize)>,
+    /// Nodes that are worth choosing only together.
+    pub(super) groups: Vec<Vec<ENode>>,
 }
 
 impl Origins {
+    /// Notes that a rule made a node.
+    pub(super) fn note(&mut self, node: &ENode, rule: usize) {
+        self.made.push((node.clone(), rule));
+    }
+
     /// The rule that first made each node.
     pub(super) fn of_nodes(&self, egraph: &Egraph) -> FxHashMap<ENode, usize> {
         let mut rules = FxHashMap::default();
@@ -96,10 +106,12 @@ pub(super) fn saturate(
     let mut report = Saturation { rules: set.rules.iter().map(named).collect(), ..Saturation::default() };
     let limit = egraph.total_size() * budget.growth.max(1) + 256;
     let mut seen = Seen::default();
+    let mut merger = Merger::default();
+    let mut merges = 0;
     while report.iterations < budget.iterations {
         report.iterations += 1;
         let mut found = Vec::new();
-        for search in searches {
+        for search in searches.iter().filter(|s| set.rules[s.rule].merging.is_none()) {
             let matches = search.pattern.search_with_limit(egraph, budget.matches);
             let count: usize = matches.iter().map(|m| m.substs.len()).sum();
             report.rules[search.rule].cut |= count >= budget.matches;
@@ -140,8 +152,17 @@ pub(super) fn saturate(
             }
         }
         egraph.rebuild();
-        if stopped || !changed {
-            report.saturated = !stopped;
+        if stopped {
+            break;
+        }
+        let last = report.iterations == budget.iterations;
+        if (!changed || last) && merges < budget.merges {
+            merges += 1;
+            changed |= merger.merge(egraph, set, searches, origins, &mut report.rules, allow);
+            egraph.rebuild();
+        }
+        if !changed {
+            report.saturated = true;
             break;
         }
     }
