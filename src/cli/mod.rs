@@ -16,6 +16,7 @@ mod onnx;
 mod ops;
 mod opt;
 mod output;
+mod picture;
 mod reduce;
 mod run;
 pub mod source;

@@ -43,6 +43,12 @@ pub(super) struct Extraction {
     pub(super) cost: f64,
 }
 
+/// One class that gets another node, with the cost of the whole before and after.
+pub(super) struct Exchange {
+    pub(super) class: u32,
+    pub(super) cost: [f64; 2],
+}
+
 /// What a node costs that is computed at compile time: enough to prefer few of them.
 const COMPUTED: f64 = 0.01;
 
@@ -149,6 +155,37 @@ impl Classes {
             }
         }
         chosen
+    }
+
+    /// The way from the graph as it was to an extraction, class by class, outputs first.
+    pub(super) fn replay(
+        &self,
+        egraph: &Egraph,
+        original: &[ENode],
+        extraction: &Extraction,
+        roots: &[u32],
+    ) -> Vec<Exchange> {
+        let chosen = self.as_it_was(egraph, original, &self.greedy());
+        let mut improver = Improver::new(self, chosen, roots);
+        let mut exchanges = Vec::new();
+        let classes: Vec<u32> = original
+            .iter()
+            .rev()
+            .filter_map(|node| self.number(egraph, egraph.lookup(node.clone())?))
+            .collect();
+        for class in classes {
+            let (old, new) = (improver.chosen[class as usize], extraction.chosen[class as usize]);
+            let known = &self.all[class as usize];
+            let operands = &known.nodes[new as usize].operands;
+            let idle = improver.uses[class as usize] == 0 || known.constant || old == new;
+            if idle || improver.reaches(operands, class) {
+                continue;
+            }
+            let before = improver.cost;
+            improver.switch(class, new);
+            exchanges.push(Exchange { class, cost: [before, improver.cost] });
+        }
+        exchanges
     }
 
     /// The classes of nodes, each with the place of the node among its choices.

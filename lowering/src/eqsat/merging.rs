@@ -16,7 +16,7 @@ use super::facts::{Egraph, attr_of, type_of};
 use super::language::ENode;
 use super::matching::{Search, add_attr, apply};
 use super::rule::{Merging, Rule, RuleSet};
-use super::saturate::{Growth, Origins};
+use super::saturate::{Growth, Origins, unite};
 
 /// More places than this are not merged to one.
 const MOST: usize = 64;
@@ -77,7 +77,7 @@ impl Merger {
             growth.applied += 1;
             for (place, slice) in group.places.iter().zip(&slices) {
                 let id = egraph.add(slice.clone());
-                growth.united += usize::from(egraph.union(place.root, id));
+                growth.united += usize::from(unite(egraph, place.root, id, rule));
             }
             origins.groups.push(slices);
             changed = true;

@@ -76,6 +76,11 @@ impl Origins {
         self.made.push((node.clone(), rule));
     }
 
+    /// The nodes that rules made, with the rules, in order.
+    pub(super) fn made(&self) -> impl Iterator<Item = (&ENode, usize)> {
+        self.made.iter().map(|(node, rule)| (node, *rule))
+    }
+
     /// The rule that first made each node.
     pub(super) fn of_nodes(&self, egraph: &Egraph) -> FxHashMap<ENode, usize> {
         let mut rules = FxHashMap::default();
@@ -88,6 +93,15 @@ impl Origins {
     /// The rules that joined classes without a new node.
     pub(super) fn joins<'a>(&'a self, egraph: &'a Egraph) -> impl Iterator<Item = (Id, usize)> + 'a {
         self.joined.iter().map(|(id, rule)| (egraph.find(*id), *rule))
+    }
+}
+
+/// Makes two classes one, because a rule says so.
+pub(super) fn unite(egraph: &mut Egraph, a: Id, b: Id, rule: &super::Rule) -> bool {
+    if egraph.are_explanations_enabled() {
+        egraph.union_trusted(a, b, rule.name.as_str())
+    } else {
+        egraph.union(a, b)
     }
 }
 
@@ -140,7 +154,7 @@ pub(super) fn saturate(
                     nodes += 1;
                     made.push((node.clone(), search.rule));
                 });
-                let united = egraph.union(root, new);
+                let united = unite(egraph, root, new, rule);
                 if united && matches!(rule.template, Term::Var(_)) {
                     origins.joined.push((root, search.rule));
                 }
