@@ -167,6 +167,23 @@ impl Search {
         (0..rule.vars.len()).filter_map(|i| subst.get(var(i)).copied()).collect()
     }
 
+    /// The pattern where its variables stand for what they were bound to.
+    pub(super) fn written(&self, egraph: &mut Egraph, subst: &Subst) -> Id {
+        let ast = &self.pattern.ast;
+        let mut ids: Vec<Id> = Vec::with_capacity(ast.len());
+        for node in ast.iter() {
+            let id = match node {
+                ENodeOrVar::Var(var) => subst[*var],
+                ENodeOrVar::ENode(node) => {
+                    let node = node.clone().map_children(|child| ids[usize::from(child)]);
+                    egraph.add_uncanonical(node)
+                }
+            };
+            ids.push(id);
+        }
+        ids.last().copied().expect("a pattern has a node")
+    }
+
     /// The ops that the families of the rule stand for.
     pub(super) fn family(&self) -> impl Iterator<Item = Op> {
         self.family.iter().map(|(_, op)| *op)

@@ -5,7 +5,7 @@
 //! joined. All places that agree in the others are merged at once, so that three projections of one value
 //! need no second round. A place that a merge made is merged no further.
 
-use egg::{Id, Searcher};
+use egg::{Id, Searcher, Subst};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use tcc_ir::dim::Dim;
@@ -31,7 +31,9 @@ pub(super) struct Merger {
 }
 
 /// A place of a pattern.
-struct Place {
+struct Place<'s> {
+    search: &'s Search,
+    subst: Subst,
     root: Id,
     vars: SmallVec<[Id; 8]>,
 }
@@ -39,7 +41,7 @@ struct Place {
 /// Places that agree in all that a rule wants them to agree in.
 struct Group<'s> {
     search: &'s Search,
-    places: Vec<Place>,
+    places: Vec<Place<'s>>,
 }
 
 /// A rule, the ops of its families, and the classes of the variables that agree.
@@ -77,7 +79,7 @@ impl Merger {
             growth.applied += 1;
             for (place, slice) in group.places.iter().zip(&slices) {
                 let id = egraph.add(slice.clone());
-                growth.united += usize::from(unite(egraph, place.root, id, rule));
+                growth.united += usize::from(unite(egraph, place.root, id, place.search, &place.subst, rule));
             }
             origins.groups.push(slices);
             changed = true;
@@ -112,7 +114,7 @@ impl Merger {
                     });
                     let places = &mut groups[at].places;
                     if places.len() < MOST && places.iter().all(|p| p.root != root) {
-                        places.push(Place { root, vars });
+                        places.push(Place { search, subst: subst.clone(), root, vars });
                     }
                 }
             }
@@ -134,7 +136,7 @@ fn merged(
     let (search, places) = (group.search, &group.places);
     // Only an axis that all places name alike.
     let axis_of = |egraph: &Egraph, expr| {
-        let axis = |place: &Place| match search.eval(egraph, &place.vars, expr) {
+        let axis = |place: &Place<'_>| match search.eval(egraph, &place.vars, expr) {
             Some(Attr::Int(axis)) => usize::try_from(axis).ok(),
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! Why a result is equal to what came in, node by node: the rules on the way from one to the other.
 //!
-//! Proofs come from the e-graph's own explanations. Costs are those of the whole graph while the replaced nodes
+//! Proofs come from the e-graph's own explanations; each line is one rewrite, or rewrites inside of operands. Costs are those of the whole graph while the replaced nodes
 //! are exchanged one after the other, outputs first, so that what a rewrite leaves unused goes with it.
 
 use std::collections::HashSet;

@@ -3,7 +3,7 @@
 //! Budgets are counts, never seconds, and all orders are those of the rules and of the classes, so the same
 //! graph gives the same e-graph.
 
-use egg::{Id, Searcher};
+use egg::{Id, Searcher, Subst};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -11,7 +11,7 @@ use super::facts::Egraph;
 use super::language::ENode;
 use super::matching::{Search, canonical};
 use super::merging::Merger;
-use super::rule::{RuleSet, Term};
+use super::rule::{Rule, RuleSet, Term};
 
 /// How far a saturation may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +96,14 @@ impl Origins {
     }
 }
 
-/// Makes two classes one, because a rule says so.
-pub(super) fn unite(egraph: &mut Egraph, a: Id, b: Id, rule: &super::Rule) -> bool {
+/// Makes the class of a match and that of what a rule puts there one. If it must be explained, what the rule
+/// matched is written down as the rule has it, so that each step of a proof is one rewrite.
+pub(super) fn unite(egraph: &mut Egraph, root: Id, new: Id, search: &Search, subst: &Subst, rule: &Rule) -> bool {
     if egraph.are_explanations_enabled() {
-        egraph.union_trusted(a, b, rule.name.as_str())
+        let matched = search.written(egraph, subst);
+        egraph.union_trusted(matched, new, rule.name.as_str())
     } else {
-        egraph.union(a, b)
+        egraph.union(root, new)
     }
 }
 
@@ -154,7 +156,7 @@ pub(super) fn saturate(
                     nodes += 1;
                     made.push((node.clone(), search.rule));
                 });
-                let united = unite(egraph, root, new, rule);
+                let united = unite(egraph, root, new, search, subst, rule);
                 if united && matches!(rule.template, Term::Var(_)) {
                     origins.joined.push((root, search.rule));
                 }
