@@ -48,6 +48,7 @@ use tcc_ir::graph::{Graph, NodeId};
 use tcc_ir::numerics::Numerics;
 
 pub use cost::CostModel;
+pub(crate) use cost::Costs;
 pub use examples::{Instance, instances};
 pub use functions::{FUNCTIONS, Function};
 pub use proof::{Line, Step};
