@@ -10,6 +10,7 @@ use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Cond, Inst, LoopKind, Memory, Program, Reg, Rhs, each};
 
 use super::forms::{constant, held, held_scalar, spelled, wide};
+use super::kept::{self, Kept};
 use super::module::ModuleText;
 use crate::{CpuTarget, EmitError, buffer_bytes};
 
@@ -27,16 +28,22 @@ pub(super) fn emit(program: &Program, target: &CpuTarget, module: &mut ModuleTex
         memories: FxHashMap::default(),
         ranges: program.ranges.clone(),
         taken: Dim::ZERO,
+        kept: Kept::default(),
+        fixed: Vec::new(),
     };
-    let scopes = emit.module.scopes(&memory_names(program));
+    let memories = memories(program);
+    let names: Vec<Symbol> = memories.iter().map(|m| m.name.clone()).collect();
+    let scopes = emit.module.scopes(&names);
     for (i, symbol) in program.symbols().into_iter().enumerate() {
         let at = emit.line(format_args!("getelementptr i64, ptr %symbols, i64 {i}"));
         let value = emit.line(format_args!("load i64, ptr {at}, !invariant.load !0"));
         emit.symbols.insert(symbol, value);
     }
-    for (name, scope) in scopes {
-        emit.memories.insert(name, Place { base: String::new(), dtype: DType::U8, scope, constant: false });
+    for (memory, (name, scope)) in memories.iter().zip(scopes) {
+        emit.memories
+            .insert(name, Place { base: String::new(), dtype: memory.dtype, scope, constant: false });
     }
+    emit.kept = kept::find(program, &|tile| emit.fits(tile));
     for (i, memory) in program.params().enumerate() {
         let at = emit.line(format_args!("getelementptr ptr, ptr %buffers, i64 {i}"));
         let base = emit.line(format_args!("load ptr, ptr {at}, !invariant.load !0"));
@@ -53,16 +60,16 @@ pub(super) fn emit(program: &Program, target: &CpuTarget, module: &mut ModuleTex
 }
 
 /// The buffers of a program, its own ones last.
-fn memory_names(program: &Program) -> Vec<Symbol> {
-    let mut names: Vec<Symbol> = program.params().map(|m| m.name.clone()).collect();
+fn memories(program: &Program) -> Vec<Memory> {
+    let mut all: Vec<Memory> = program.params().cloned().collect();
     each(&program.body, &mut |inst| {
         if let Inst::Alloc { memory, .. } = inst
-            && !names.contains(&memory.name)
+            && all.iter().all(|m| m.name != memory.name)
         {
-            names.push(memory.name.clone());
+            all.push(memory.clone());
         }
     });
-    names
+    all
 }
 
 /// Where a buffer is, and what accesses to it are marked with.
@@ -91,6 +98,10 @@ pub(super) struct Emit<'a> {
     pub(super) ranges: Ranges,
     /// How much of the scratch memory is taken.
     taken: Dim,
+    /// The tiles that stay in registers.
+    pub(super) kept: Kept,
+    /// The variables of the loops being written out.
+    pub(super) fixed: Vec<(Symbol, i64)>,
 }
 
 impl Emit<'_> {
@@ -195,6 +206,7 @@ impl Emit<'_> {
             Inst::Store { memory, offset, stride, value, active } => {
                 self.store(memory, offset, stride, *value, active.as_ref());
             }
+            Inst::Alloc { memory, .. } if self.kept.buffers.contains_key(&memory.name) => self.slot(memory),
             Inst::Alloc { memory, .. } => {
                 let offset = self.index(&self.taken.clone());
                 let base = self.line(format_args!("getelementptr i8, ptr %scratch, i64 {offset}"));
@@ -212,6 +224,9 @@ impl Emit<'_> {
     }
 
     fn looped(&mut self, var: &Symbol, extent: &Dim, kind: LoopKind, body: &[Inst]) -> Result<(), EmitError> {
+        if let Some(copies) = self.kept.loops.get(var).copied() {
+            return self.written_out(var, extent, copies, body);
+        }
         let (first, stop) = match kind {
             LoopKind::Parallel => ("%begin".to_owned(), "%end".to_owned()),
             _ => ("0".to_owned(), self.index(extent)),
@@ -222,6 +237,46 @@ impl Emit<'_> {
         self.symbols.insert(var.clone(), counter.value.clone());
         self.block(body)?;
         self.close_loop(&counter);
+        Ok(())
+    }
+
+    /// A tile that stays in registers: a slot of its own, with room for a whole vector at the last element.
+    fn slot(&mut self, memory: &Memory) {
+        let name = format!("%{}", self.fresh("tile"));
+        let elements = self.kept.buffers[&memory.name] + MOST_LANES;
+        let _ =
+            writeln!(self.slots, "  {name} = alloca [{elements} x {}], align 64", held_scalar(memory.dtype));
+        self.place(memory, name, false);
+    }
+
+    /// The body of a loop, once for each value of its variable.
+    fn written_out(
+        &mut self,
+        var: &Symbol,
+        extent: &Dim,
+        copies: i64,
+        body: &[Inst],
+    ) -> Result<(), EmitError> {
+        let stop = extent.as_const();
+        let count = if stop.is_none() { Some(self.index(extent)) } else { None };
+        for value in 0..stop.unwrap_or(copies) {
+            self.symbols.insert(var.clone(), value.to_string());
+            self.ranges.set(var.clone(), Range { lo: value, hi: value });
+            self.fixed.push((var.clone(), value));
+            let after = count.as_ref().map(|count| {
+                let id = self.fresh("");
+                let runs = self.line(format_args!("icmp slt i64 {value}, {count}"));
+                self.effect(format_args!("br i1 {runs}, label %body{id}, label %after{id}"));
+                self.start(&format!("body{id}"));
+                format!("after{id}")
+            });
+            self.block(body)?;
+            if let Some(after) = after {
+                self.effect(format_args!("br label %{after}"));
+                self.start(&after);
+            }
+            self.fixed.pop();
+        }
         Ok(())
     }
 
@@ -308,6 +363,9 @@ impl Emit<'_> {
         self.splat(held_scalar(source.dtype), &one, lanes)
     }
 }
+
+/// The most lanes that a vector has.
+const MOST_LANES: i64 = 64;
 
 /// A loop that is open.
 pub(super) struct Counter {

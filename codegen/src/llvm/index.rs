@@ -7,6 +7,12 @@ use super::function::Emit;
 impl Emit<'_> {
     /// The value of an integer expression; the optimiser shares equal parts and hoists them out of loops.
     pub(super) fn index(&mut self, dim: &Dim) -> String {
+        // Values that are known join the constant of the normal form, so that what is left is the same everywhere.
+        if self.fixed.iter().any(|(var, _)| dim.mentions(var)) {
+            let known =
+                self.fixed.iter().fold(dim.clone(), |d, (var, value)| d.replace(var, &Dim::from(*value)));
+            return self.index(&known);
+        }
         let mut sum: Option<String> = None;
         let mut constant = 0i64;
         for term in dim.terms() {

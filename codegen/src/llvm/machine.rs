@@ -11,7 +11,7 @@ use inkwell::targets::{
 use crate::CpuTarget;
 
 /// What is done to every module. Loops are neither unrolled nor vectorised: that is the schedule's business.
-const PASSES: &str = "always-inline,function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,\
+const PASSES: &str = "always-inline,function(sroa,early-cse<memssa>,sroa,simplifycfg,instcombine<no-verify-fixpoint>,\
     loop-mssa(licm),gvn,dse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm)),globaldce";
 
 /// The features that LLVM knows, by the runtime's words.

@@ -35,6 +35,15 @@ impl Emit<'_> {
         let bytes = self.memories[memory].dtype.bits() / 8;
         let (address, marks) = (self.address(memory, offset), self.marks(memory));
         let ty = wide(element, lanes);
+        if let Some(active) = active
+            && self.kept.buffers.contains_key(memory)
+        {
+            // A tile in registers has whole vectors everywhere, and no masked access may take it out of them.
+            let whole = self.load(memory, offset, stride, None, lanes);
+            let mask = self.first_lanes(active, lanes);
+            let bits = wide("i1", lanes);
+            return self.line(format_args!("select {bits} {mask}, {ty} {whole}, {ty} zeroinitializer"));
+        }
         if let Some(active) = active {
             let mask = self.first_lanes(active, lanes);
             let bits = wide("i1", lanes);

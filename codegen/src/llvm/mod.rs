@@ -7,6 +7,7 @@ mod casts;
 mod forms;
 mod function;
 mod index;
+mod kept;
 mod machine;
 mod memory;
 mod merge;

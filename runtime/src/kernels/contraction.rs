@@ -30,8 +30,10 @@ pub(super) trait Sums: Copy {
     unsafe fn zero() -> Self;
     /// The sum of both.
     unsafe fn add(self, other: Self) -> Self;
-    /// Writes the first `columns` sums to C, added to what is there if `accumulate`; touches nothing else.
-    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool);
+    /// What the first `columns` elements of C hold, and zero beyond; touches nothing else.
+    unsafe fn load(c: *const u8, columns: usize) -> Self;
+    /// Writes the first `columns` sums to C; touches nothing else.
+    unsafe fn store(self, c: *mut u8, columns: usize);
 }
 
 /// One way of multiplying a group of `STEP` steps of k into one vector of columns.
@@ -254,6 +256,14 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
         unrolled!(M, row, {
             sums[0][row] = [L::start(a.offset(row as isize * a_row), groups); V];
             prefetch::<true>(c.wrapping_offset(row as isize * c_row));
+            if accumulate {
+                for vector in 0..V {
+                    let first = vector * L::COLUMNS;
+                    let before = c.offset(row as isize * c_row).add(first * 4);
+                    let before = L::Sums::load(before, (columns - first).min(L::COLUMNS));
+                    sums[0][row][vector] = before.add(sums[0][row][vector]);
+                }
+            }
         });
         let mut rows = Rows::new(a, a_row);
         let mut b = b;
@@ -283,7 +293,7 @@ pub(super) unsafe fn tile<L: Lanes, const M: usize, const V: usize, const U: usi
                 }
                 let first = vector * L::COLUMNS;
                 let target = c.offset(row as isize * c_row).add(first * 4);
-                sum.merge(target, (columns - first).min(L::COLUMNS), accumulate);
+                sum.store(target, (columns - first).min(L::COLUMNS));
             }
         });
     }
@@ -373,25 +383,29 @@ fn prefetch<const WRITE: bool>(address: *const u8) {
     let _ = address;
 }
 
+/// Reads `columns` elements of C, for vectors that cannot be loaded in part; the others are zero.
+///
+/// # Safety
+/// `c` must be valid for `columns` elements of `T`.
+#[inline(always)]
+pub(super) unsafe fn load_some<T: Copy + Default, const N: usize>(c: *const u8, columns: usize) -> [T; N] {
+    let mut full = [T::default(); N];
+    for (column, value) in full.iter_mut().enumerate().take(columns) {
+        // SAFETY: `column` is below `columns`.
+        *value = unsafe { c.cast::<T>().add(column).read_unaligned() };
+    }
+    full
+}
+
 /// Writes `columns` of the sums in `full` to C, for vectors that cannot be stored in part.
 ///
 /// # Safety
-/// `c` must be valid for `columns` elements of `T`, and readable if `accumulate`.
+/// `c` must be valid for `columns` elements of `T`.
 #[inline(always)]
-pub(super) unsafe fn merge_some<T: Copy>(
-    full: &[T],
-    c: *mut T,
-    columns: usize,
-    accumulate: bool,
-    add: impl Fn(T, T) -> T,
-) {
+pub(super) unsafe fn store_some<T: Copy>(full: &[T], c: *mut u8, columns: usize) {
     for (column, &value) in full.iter().enumerate().take(columns) {
         // SAFETY: `column` is below `columns`.
-        unsafe {
-            let target = c.add(column);
-            let sum = if accumulate { add(target.read_unaligned(), value) } else { value };
-            target.write_unaligned(sum);
-        }
+        unsafe { c.cast::<T>().add(column).write_unaligned(value) };
     }
 }
 

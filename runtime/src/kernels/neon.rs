@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::contraction::{Call, Lanes, Panels, Sums, contract, kernel, merge_some, tile};
+use super::contraction::{Call, Lanes, Panels, Sums, contract, kernel, load_some, store_some, tile};
 
 struct F32Neon;
 
@@ -18,16 +18,26 @@ impl Sums for float32x4_t {
         unsafe { vaddq_f32(self, other) }
     }
     #[inline(always)]
-    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+    unsafe fn load(c: *const u8, columns: usize) -> Self {
         // SAFETY: as above; whole vectors only where there are four columns.
         unsafe {
             if columns == 4 {
-                let sums = if accumulate { vaddq_f32(self, vld1q_f32(c.cast())) } else { self };
-                vst1q_f32(c.cast(), sums);
+                vld1q_f32(c.cast())
+            } else {
+                vld1q_f32(load_some::<f32, 4>(c, columns).as_ptr())
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, c: *mut u8, columns: usize) {
+        // SAFETY: as above.
+        unsafe {
+            if columns == 4 {
+                vst1q_f32(c.cast(), self);
             } else {
                 let mut full = [0.0f32; 4];
                 vst1q_f32(full.as_mut_ptr(), self);
-                merge_some(&full, c.cast(), columns, accumulate, |a, b| a + b);
+                store_some(&full, c, columns);
             }
         }
     }

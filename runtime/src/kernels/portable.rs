@@ -1,6 +1,6 @@
 //! Kernels in plain Rust for any processor, and the conversions between 16-bit and 32-bit floats they need.
 
-use super::contraction::{Call, Lanes, Panels, Sums, contract, kernel, merge_some, tile};
+use super::contraction::{Call, Lanes, Panels, Sums, contract, kernel, load_some, store_some, tile};
 
 /// Columns in a portable vector: what the narrowest vector registers hold.
 const COLUMNS: usize = 4;
@@ -17,9 +17,14 @@ macro_rules! portable_sums {
                 std::array::from_fn(|column| $add(self[column], other[column]))
             }
             #[inline(always)]
-            unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+            unsafe fn load(c: *const u8, columns: usize) -> Self {
                 // SAFETY: the caller promises `columns` elements.
-                unsafe { merge_some(&self, c.cast(), columns, accumulate, $add) }
+                unsafe { load_some(c, columns) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, c: *mut u8, columns: usize) {
+                // SAFETY: the caller promises `columns` elements.
+                unsafe { store_some(&self, c, columns) }
             }
         }
     };

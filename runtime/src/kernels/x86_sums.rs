@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::contraction::{Sums, merge_some};
+use super::contraction::{Sums, load_some, store_some};
 
 /// The lowest `columns` of 16 lanes.
 #[inline(always)]
@@ -22,14 +22,14 @@ impl Sums for __m512 {
         unsafe { _mm512_add_ps(self, other) }
     }
     #[inline(always)]
-    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+    unsafe fn load(c: *const u8, columns: usize) -> Self {
         // SAFETY: as above; the mask covers `columns` elements only.
-        unsafe {
-            let mask = mask16(columns);
-            let sums =
-                if accumulate { _mm512_add_ps(self, _mm512_maskz_loadu_ps(mask, c.cast())) } else { self };
-            _mm512_mask_storeu_ps(c.cast(), mask, sums);
-        }
+        unsafe { _mm512_maskz_loadu_ps(mask16(columns), c.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, c: *mut u8, columns: usize) {
+        // SAFETY: as above.
+        unsafe { _mm512_mask_storeu_ps(c.cast(), mask16(columns), self) }
     }
 }
 
@@ -45,24 +45,20 @@ impl Sums for __m512i {
         unsafe { _mm512_add_epi32(self, other) }
     }
     #[inline(always)]
-    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+    unsafe fn load(c: *const u8, columns: usize) -> Self {
         // SAFETY: as above; the mask covers `columns` elements only.
-        unsafe {
-            let mask = mask16(columns);
-            let sums = if accumulate {
-                _mm512_add_epi32(self, _mm512_maskz_loadu_epi32(mask, c.cast()))
-            } else {
-                self
-            };
-            _mm512_mask_storeu_epi32(c.cast(), mask, sums);
-        }
+        unsafe { _mm512_maskz_loadu_epi32(mask16(columns), c.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, c: *mut u8, columns: usize) {
+        // SAFETY: as above.
+        unsafe { _mm512_mask_storeu_epi32(c.cast(), mask16(columns), self) }
     }
 }
 
 /// Sums in registers that cannot be stored in part: whole vectors directly, parts by way of an array.
 macro_rules! sums_without_masks {
-    ($vector:ty, $element:ty, $columns:literal, $zero:ident, $add:ident, $load:ident, $store:ident,
-     $add_elements:expr) => {
+    ($vector:ty, $element:ty, $columns:literal, $zero:ident, $add:ident, $load:ident, $store:ident) => {
         impl Sums for $vector {
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -75,16 +71,26 @@ macro_rules! sums_without_masks {
                 unsafe { $add(self, other) }
             }
             #[inline(always)]
-            unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+            unsafe fn load(c: *const u8, columns: usize) -> Self {
                 // SAFETY: as above; C is touched by whole vectors only where there are as many columns.
                 unsafe {
                     if columns == $columns {
-                        let sums = if accumulate { $add(self, $load(c.cast())) } else { self };
-                        $store(c.cast(), sums);
+                        $load(c.cast())
+                    } else {
+                        $load(load_some::<$element, $columns>(c, columns).as_ptr().cast())
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn store(self, c: *mut u8, columns: usize) {
+                // SAFETY: as above.
+                unsafe {
+                    if columns == $columns {
+                        $store(c.cast(), self);
                     } else {
                         let mut full: [$element; $columns] = [Default::default(); $columns];
                         $store(full.as_mut_ptr().cast(), self);
-                        merge_some(&full, c.cast(), columns, accumulate, $add_elements);
+                        store_some(&full, c, columns);
                     }
                 }
             }
@@ -92,17 +98,8 @@ macro_rules! sums_without_masks {
     };
 }
 
-sums_without_masks!(
-    __m256,
-    f32,
-    8,
-    _mm256_setzero_ps,
-    _mm256_add_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    |a, b| a + b
-);
-sums_without_masks!(__m128, f32, 4, _mm_setzero_ps, _mm_add_ps, _mm_loadu_ps, _mm_storeu_ps, |a, b| a + b);
+sums_without_masks!(__m256, f32, 8, _mm256_setzero_ps, _mm256_add_ps, _mm256_loadu_ps, _mm256_storeu_ps);
+sums_without_masks!(__m128, f32, 4, _mm_setzero_ps, _mm_add_ps, _mm_loadu_ps, _mm_storeu_ps);
 sums_without_masks!(
     __m256i,
     i32,
@@ -110,8 +107,7 @@ sums_without_masks!(
     _mm256_setzero_si256,
     _mm256_add_epi32,
     _mm256_loadu_si256,
-    _mm256_storeu_si256,
-    i32::wrapping_add
+    _mm256_storeu_si256
 );
 
 /// Eight sums of which each is still split in two adjacent lanes: columns 0..4 and columns 4..8.
@@ -130,11 +126,20 @@ impl Sums for Halves {
         unsafe { Halves(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)) }
     }
     #[inline(always)]
-    unsafe fn merge(self, c: *mut u8, columns: usize, accumulate: bool) {
+    unsafe fn load(c: *const u8, columns: usize) -> Self {
+        // SAFETY: as above. Each column becomes the lower of its two lanes.
+        unsafe {
+            let whole = __m256i::load(c, columns);
+            let (low, high) = (_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            Halves(_mm256_cvtepu32_epi64(low), _mm256_cvtepu32_epi64(high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, c: *mut u8, columns: usize) {
         // SAFETY: as above. The horizontal sum yields columns 0 1 4 5 2 3 6 7, which the permutation sorts.
         unsafe {
             let whole = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(self.0, self.1));
-            whole.merge(c, columns, accumulate);
+            whole.store(c, columns);
         }
     }
 }

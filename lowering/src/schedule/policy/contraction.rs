@@ -99,6 +99,35 @@ fn even_height(rows: &Dim, most: i64) -> i64 {
     }
 }
 
+/// In which order tiles are visited.
+enum Walk {
+    /// All tiles of a row of tiles, one row after the other: `b` stays near, each row of `a` is read once, and what
+    /// is written lies together.
+    AlongRows,
+    /// All tiles of a column of tiles: that part of `b` stays near, which is read once.
+    AlongColumns,
+    /// The same for blocks of so many tiles of a column, whose rows of `a` stay near as well.
+    Blocks(i64),
+}
+
+/// The order that suits the second-level cache.
+fn walk(machine: &Machine, products: &Dim, columns: &Dim, rows: &Dim, height: i64) -> Walk {
+    let half = machine.facts.l2_bytes / 2;
+    let bytes = |elements: Option<i64>| elements.map_or(i64::MAX, |n| n.saturating_mul(4));
+    let known = |a: &Dim, b: &Dim| a.as_const().zip(b.as_const()).and_then(|(a, b)| a.checked_mul(b));
+    if bytes(known(products, columns)) <= half {
+        return Walk::AlongRows;
+    }
+    let tile = bytes(products.as_const().and_then(|k| k.checked_mul(height)));
+    if tile.saturating_mul(FEWEST) > half || bytes(known(products, rows)) <= half {
+        return Walk::AlongColumns;
+    }
+    Walk::Blocks(half / tile)
+}
+
+/// Blocks of fewer tiles than this would fetch `b` too often.
+const FEWEST: i64 = 4;
+
 fn recognise(nest: &Nest, body: &[Stmt]) -> Option<Contraction> {
     let [Stmt::Alloc { buffer, .. }, Stmt::Store { .. }, first @ Stmt::For { .. }, ..] = body else {
         return None;
@@ -130,7 +159,7 @@ fn tiled(
     own: usize,
     around: &[Symbol],
     rows: &[(Symbol, Dim)],
-    (column, _): &(Symbol, Dim),
+    (column, columns): &(Symbol, Dim),
 ) -> Result<Draft, Refusal> {
     let row_count: Dim = rows.iter().map(|(_, e)| e.clone()).product();
     let (height, width) = (even_height(&row_count, machine.tile_rows), machine.tile_columns);
@@ -149,7 +178,21 @@ fn tiled(
     let tiles = vec![ct.clone(), col.clone()];
     draft.step(Split { var: column.clone(), factor: width, tail: Tail::Bound, loops: tiles })?;
     let (moving, still): (Vec<_>, Vec<_>) = around.iter().cloned().partition(|v| mentions(&parts.b, v));
-    let tiles: Vec<Symbol> = moving.into_iter().chain([ct]).chain(still).chain([rt]).collect();
+    let products: Dim = parts.summed.iter().map(|(_, e)| e.clone()).product();
+    let walk = walk(machine, &products, columns, &row_count, height);
+    let mut inner: Vec<Symbol> = match walk {
+        Walk::AlongRows => still.into_iter().chain([rt, ct]).collect(),
+        Walk::AlongColumns => [ct].into_iter().chain(still).chain([rt]).collect(),
+        Walk::Blocks(_) if !still.is_empty() => [ct].into_iter().chain(still).chain([rt]).collect(),
+        Walk::Blocks(tiles) => {
+            let block = draft.fresh("rb");
+            let loops = vec![block.clone(), rt.clone()];
+            draft.step(Split { var: rt.clone(), factor: tiles, tail: Tail::Bound, loops })?;
+            vec![block, ct, rt]
+        }
+    };
+    let mut tiles = moving;
+    tiles.append(&mut inner);
     draft.step(Reorder { loops: tiles.iter().cloned().chain([row.clone(), col.clone()]).collect() })?;
     let (both, extents) = (vec![row.clone(), col.clone()], vec![height, width]);
     let (buffer, loops) = (parts.acc.clone(), both.clone());

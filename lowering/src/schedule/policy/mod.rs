@@ -4,6 +4,7 @@
 //! its result is always a list of steps that can be printed, edited and applied again.
 
 mod contraction;
+mod crossing;
 mod products;
 mod rows;
 
@@ -86,7 +87,10 @@ pub fn plan(nest: &Nest, machine: &Machine) -> (Nest, Schedule) {
     if scheduled {
         return Draft::of(nest).finish();
     }
-    contraction::draft(nest, machine).unwrap_or_else(|| rows::draft(nest, machine)).finish()
+    contraction::draft(nest, machine)
+        .or_else(|| crossing::draft(nest, machine))
+        .unwrap_or_else(|| rows::draft(nest, machine))
+        .finish()
 }
 
 /// The parallel loops around everything else, outermost first, and what they stand around.

@@ -102,7 +102,7 @@ fn by_rows(
 }
 
 /// The widest vector, up to a width, that cuts an extent without leaving a rest; the width if there is none.
-fn fitting(extent: &Dim, width: i64) -> i64 {
+pub(super) fn fitting(extent: &Dim, width: i64) -> i64 {
     let fits = |w: &i64| extent.as_const().is_some_and(|e| e % w == 0);
     [width, width / 2, width / 4].into_iter().filter(|w| *w >= 4).find(fits).unwrap_or(width)
 }
