@@ -113,9 +113,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn step_json(step: &Step) -> serde_json::Value {
-    let line = |l: &tcc_lowering::eqsat::Line| {
-        json!({ "rule": l.rule, "backwards": l.backwards, "inside": l.inside, "term": l.term })
-    };
+    let line = |l: &tcc_lowering::eqsat::Line| json!({ "rule": l.rule, "backwards": l.backwards, "inside": l.inside, "term": l.term });
     json!({
         "origin": step.origin.as_deref(), "before": step.before, "after": step.after,
         "cost_before": step.cost[0], "cost_after": step.cost[1],

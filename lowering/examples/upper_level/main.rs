@@ -36,7 +36,8 @@ type Failure = Box<dyn std::error::Error>;
 #[allow(clippy::print_stdout, reason = "the table is what the program is for")]
 fn main() -> Result<(), Failure> {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    let names = if given.is_empty() { networks::NAMES.iter().map(|n| (*n).to_owned()).collect() } else { given };
+    let names =
+        if given.is_empty() { networks::NAMES.iter().map(|n| (*n).to_owned()).collect() } else { given };
     println!(
         "| model | ops | kernels | ops / kernels | MB unfused | MB fused | ratio | moves left | alone | cost before \
          | after | best of {ORDERS} orders | after, GPU | rewriting | resident |"
@@ -75,7 +76,8 @@ fn row(name: &str) -> Result<String, Failure> {
     let stages = lower_graph(&lowered);
     let bytes: f64 = stages.iter().map(|s| traffic(&lowered, &s.inputs, &s.outputs)).sum();
     let (moves, alone) = leftovers(&lowered, &stages);
-    let orders = (0..ORDERS).map(|seed| in_some_order(&graph, seed)).collect::<Result<Vec<f64>, Failure>>()?;
+    let orders =
+        (0..ORDERS).map(|seed| in_some_order(&graph, seed)).collect::<Result<Vec<f64>, Failure>>()?;
     let best = orders.into_iter().fold(f64::INFINITY, f64::min) / 1e3;
     let short = Path::new(name);
     let short = match short.file_stem().and_then(|s| s.to_str()) {

@@ -73,7 +73,14 @@ impl Net {
     }
 
     /// A convolution without bias; padding keeps the extents at stride 1.
-    fn plain_conv(&mut self, x: Value, out: usize, kernel: [usize; 2], stride: usize, groups: usize) -> Built {
+    fn plain_conv(
+        &mut self,
+        x: Value,
+        out: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        groups: usize,
+    ) -> Built {
         let channels = self.extents(x)[1];
         let w = self.weights(&[out, channels / groups, kernel[0], kernel[1]])?;
         let list = |v: [usize; 2]| Attr::Ints(v.iter().map(|i| *i as i64).collect());
@@ -119,7 +126,9 @@ impl Net {
     fn squeezenet(&mut self) -> Built {
         let mut x = self.input(&[1, 64, 55, 55]);
         for (turn, (squeeze, expand)) in
-            [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)].into_iter().enumerate()
+            [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
+                .into_iter()
+                .enumerate()
         {
             let s = self.biased(x, squeeze, [1, 1], 1)?;
             let (a, b) = (self.biased(s, expand, [1, 1], 1)?, self.biased(s, expand, [3, 3], 1)?);

@@ -127,8 +127,7 @@ impl<'r> Maker<'r> {
         let root = self.build(&self.rule.pattern)?;
         self.graph.add_output("y", root);
         if let Some(merging) = &self.rule.merging {
-            let differs =
-                |name: &str| merging.over.iter().any(|(over, _)| self.rule.vars[*over] == name);
+            let differs = |name: &str| merging.over.iter().any(|(over, _)| self.rule.vars[*over] == name);
             let mut shared = Vec::new();
             let tensors = self.example.tensors.iter().map(|(name, operand)| (name, &operand.shape));
             let attrs = self.example.attrs.iter().map(|(name, value)| (name, value));

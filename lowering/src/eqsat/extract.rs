@@ -200,12 +200,7 @@ impl Classes {
     }
 
     /// The graph as it was but for these choices.
-    pub(super) fn choosing(
-        &self,
-        egraph: &Egraph,
-        original: &[ENode],
-        choices: &[(u32, u32)],
-    ) -> Extraction {
+    pub(super) fn choosing(&self, egraph: &Egraph, original: &[ENode], choices: &[(u32, u32)]) -> Extraction {
         let mut chosen = self.as_it_was(egraph, original, &self.greedy());
         choices.iter().for_each(|(class, node)| chosen[*class as usize] = *node);
         Extraction { chosen, cost: 0.0 }

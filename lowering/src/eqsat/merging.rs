@@ -165,7 +165,8 @@ fn merged(
     let mut start = Dim::ZERO;
     let mut slices = Vec::with_capacity(places.len());
     for sizes in extents {
-        let starts: Shape = (0..sizes.rank()).map(|i| if i == along { start.clone() } else { Dim::ZERO }).collect();
+        let starts: Shape =
+            (0..sizes.rank()).map(|i| if i == along { start.clone() } else { Dim::ZERO }).collect();
         let steps = Ints::from_iter(std::iter::repeat_n(1, sizes.rank()));
         start = &start + &sizes[along];
         let attrs = [Attr::Dims(starts), Attr::Dims(sizes), Attr::Ints(steps)];
@@ -188,7 +189,8 @@ fn added(egraph: &mut Egraph, classes: &[Id], axis: usize) -> Option<Id> {
     };
     let shapes: Vec<Shape> = classes.iter().map(shape).collect::<Option<_>>()?;
     let sum = shapes.iter().fold(Dim::ZERO, |sum, shape| &sum + &shape[axis]);
-    let same = |s: &Shape| s.rank() == shapes[0].rank() && s.with(axis, Dim::ONE) == shapes[0].with(axis, Dim::ONE);
+    let same =
+        |s: &Shape| s.rank() == shapes[0].rank() && s.with(axis, Dim::ONE) == shapes[0].with(axis, Dim::ONE);
     let all_agree = shapes.iter().all(same);
     all_agree.then(|| add_attr(egraph, &Attr::Dims(shapes[0].with(axis, sum))))
 }

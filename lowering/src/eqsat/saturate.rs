@@ -98,7 +98,14 @@ impl Origins {
 
 /// Makes the class of a match and that of what a rule puts there one. If it must be explained, what the rule
 /// matched is written down as the rule has it, so that each step of a proof is one rewrite.
-pub(super) fn unite(egraph: &mut Egraph, root: Id, new: Id, search: &Search, subst: &Subst, rule: &Rule) -> bool {
+pub(super) fn unite(
+    egraph: &mut Egraph,
+    root: Id,
+    new: Id,
+    search: &Search,
+    subst: &Subst,
+    rule: &Rule,
+) -> bool {
     if egraph.are_explanations_enabled() {
         let matched = search.written(egraph, subst);
         egraph.union_trusted(matched, new, rule.name.as_str())

@@ -102,7 +102,9 @@ impl<'g> Estimate<'g> {
         let made = root.result().index();
         let (mut traffic, mut work, mut heavy) = (self.bytes[made], 0.0, 0.0);
         let mut todo = vec![(root, self.elements[made])];
+        let mut widest: f64 = 1.0;
         while let Some((node, count)) = todo.pop() {
+            widest = widest.max(count);
             work += f64::from(own_cost(node.op)) * count;
             heavy += self.heavy[node.result().index()];
             for operand in &node.operands {
@@ -124,7 +126,7 @@ impl<'g> Estimate<'g> {
                 }
             }
         }
-        let busy = (self.elements[made] / self.model.lanes).clamp(1.0 / self.model.lanes, 1.0);
+        let busy = (widest / self.model.lanes).min(1.0);
         let time = work / (self.model.scalar * busy) + heavy;
         self.model.launch + time.max(traffic / self.model.bandwidth)
     }
@@ -151,7 +153,7 @@ mod tests {
         assert!(!choose(&graph, &CostModel::gpu()).has_memory(tanh), "a GPU computes it twice");
     }
 
-    /// A product that two ops walk over thrice costs less than its memory; a chain of functions does not.
+    /// What is cheap is computed in each of several walks, what is dear is kept for them.
     #[test]
     fn what_is_computed_again_is_counted_again() {
         let graph = |op: &str| {

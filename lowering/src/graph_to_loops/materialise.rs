@@ -156,7 +156,7 @@ pub(super) fn decide(graph: &Graph, wishes: &Wishes) -> Plan {
                 || info.depth > MAX_DEPTH
                 || info.cost > MAX_COST;
             let may_do_both = !forced && !carries && !decider.memory[i] && info.cost > 0;
-            let wanted = if may_do_both && (uses[i] > 1 || walked[i]) {
+            let wanted = if may_do_both && (uses[i] > 1 || (walked[i] && info.cost >= FUNCTION)) {
                 open.push(result);
                 wishes.get(&result).copied().unwrap_or(uses[i] > 1 && info.cost > CHEAP)
             } else {
