@@ -101,6 +101,8 @@ struct Maker<'r> {
     dtype: DType,
     extents: &'r [i64; 6],
     symbolic: bool,
+    /// What the ops of families follow from, the same at both places of a rule that merges.
+    turn: u64,
     seed: u64,
     graph: Graph,
     names: Vec<String>,
@@ -118,7 +120,8 @@ impl<'r> Maker<'r> {
         seed: u64,
     ) -> Self {
         let (names, attrs, tensors) = Default::default();
-        Maker { rule, example, dtype, extents, symbolic, seed, graph: Graph::new("f"), names, attrs, tensors }
+        let (turn, graph) = (seed, Graph::new("f"));
+        Maker { rule, example, dtype, extents, symbolic, turn, seed, graph, names, attrs, tensors }
     }
 
     /// The pattern, twice if the rule merges: what differs between the places has other extents.
@@ -251,7 +254,7 @@ impl<'r> Maker<'r> {
     }
 
     fn example_turn(&self) -> usize {
-        (self.seed - self.example.tensors.len() as u64) as usize
+        self.turn as usize
     }
 }
 
