@@ -41,12 +41,12 @@ impl Unrolled {
 
 impl Emit<'_> {
     pub(super) fn tile(&mut self, tile: &Tile) -> Result<(), EmitError> {
-        let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].dtype);
-        if [a, b, c] != [DType::F32; 3] {
-            return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
-        }
-        let Some(shape) = self.unrolled(tile) else {
-            self.call_kernel(tile);
+        let types = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].dtype);
+        let Some(kernel) = self.target.kernel(types, tile.group).map(str::to_owned) else {
+            return Err(self.unsupported(crate::no_kernel(types, tile.group)));
+        };
+        let Some(shape) = self.unrolled(tile).filter(|_| types == [DType::F32; 3]) else {
+            self.call_kernel(tile, &kernel);
             return Ok(());
         };
         if tile.m.as_const().is_some() && tile.n.as_const().is_some() {
@@ -72,7 +72,7 @@ impl Emit<'_> {
         if kept {
             self.inline(tile, &shape, true);
         } else {
-            self.call_kernel(tile);
+            self.call_kernel(tile, &kernel);
         }
         self.effect(format_args!("br label %after{id}"));
         self.start(&format!("after{id}"));
@@ -221,7 +221,7 @@ impl Emit<'_> {
     }
 
     /// A call of the runtime's micro-kernel.
-    fn call_kernel(&mut self, tile: &Tile) {
+    fn call_kernel(&mut self, tile: &Tile, name: &str) {
         let mut args = vec![format!("i64 {}", self.index(&tile.k))];
         let mut panel = |emit: &mut Self, panel: &Panel, both: bool| {
             args.push(format!("ptr {}", emit.address(&panel.memory, &panel.offset)));
@@ -236,9 +236,8 @@ impl Emit<'_> {
         args.push(format!("i64 {}", self.index(&tile.m)));
         args.push(format!("i64 {}", self.index(&tile.n)));
         args.push(format!("i64 {}", i64::from(tile.accumulate)));
-        let name = self.target.f32_tile.clone();
         let types = "i64, ptr, i64, i64, ptr, i64, ptr, i64, i64, i64, i64";
-        self.module.declare(&name, "void", types, "nounwind");
+        self.module.declare(name, "void", types, "nounwind");
         self.effect(format_args!("call void @{name}({})", args.join(", ")));
     }
 }
