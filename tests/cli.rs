@@ -269,6 +269,13 @@ fn explain_names_the_rules_that_matter_also_those_of_a_file() {
     for part in ["4 before rewriting, 1 after", "1 x silu_product", "1 x undo", "reassociating: ", "growth"] {
         assert!(out.contains(part), "expected {part} in\n{out}");
     }
+    let (code, out, err) = explain(&["--node", "silu", "--html", "f.html", "--dot", "f.dot"]);
+    assert_eq!(code, Some(0), "{err}");
+    for part in ["mul(param0, sigmoid(param0))", "= by silu_product", "silu(param0)"] {
+        assert!(out.contains(part), "expected {part} in\n{out}");
+    }
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(read("f.html").contains("silu log exp") && read("f.dot").contains("silu log exp"));
     let (_, out, _) = explain(&["--numerics", "strict"]);
     assert!(out.contains("4 before rewriting, 4 after"), "{out}");
     let (code, _, err) = explain(&["--rules", "bad.rules"]);

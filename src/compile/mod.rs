@@ -181,6 +181,11 @@ impl Compiler {
         graph.substitute(&value).map_err(CompileError::Binding)
     }
 
+    /// The graph in the form that its kernels are made from.
+    pub fn optimised(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        Ok(optimise(graph, &self.target.schedule(), &self.options)?)
+    }
+
     /// The text of a stage.
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
