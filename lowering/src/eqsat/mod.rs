@@ -236,7 +236,8 @@ impl Optimizer {
             *kept = Some("an output has no class");
             return (None, report);
         };
-        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &origins.groups, &roots) else {
+        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &origins.groups, &roots)
+        else {
             *kept = Some("an output has no finite cost");
             return (None, report);
         };
@@ -309,13 +310,12 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     })?;
     let (chosen, file) = (cx.options.word("rules"), cx.options.word("file"));
     let count = |name| usize::try_from(cx.options.count(name)).unwrap_or(usize::MAX);
-    let budget =
-        Budget {
-            growth: count("nodes"),
-            iterations: count("iterations"),
-            matches: count("matches"),
-            merges: count("merges"),
-        };
+    let budget = Budget {
+        growth: count("nodes"),
+        iterations: count("iterations"),
+        matches: count("matches"),
+        merges: count("merges"),
+    };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
         let (next, report) = optimizer.run(graph, &mut || cx.rewrite());
         for used in report.used.into_iter().filter(|_| next.is_some()) {
