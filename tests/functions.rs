@@ -78,7 +78,7 @@ fn compare(dtype: DType, inputs: &Tensor, allowed: u64) -> Vec<String> {
             let close = |at: usize| {
                 let (w, g) = (number(dtype, want[at]), number(dtype, got[at]));
                 let lost = cancelled(name) * inputs.get_flat(at).to_f64().abs();
-                w.abs().max(g.abs()) < VANISHING || (w - g).abs() <= lost
+                (!w.is_nan() && !g.is_nan() && w.abs().max(g.abs()) < VANISHING) || (w - g).abs() <= lost
             };
             let apart =
                 (0..count).map(|at| if close(at) { 0 } else { steps_apart(dtype, want[at], got[at]) });
