@@ -55,8 +55,9 @@ pub const AFTER_LAYOUT: &str = "dce";
 
 /// The graph in the form that lowering does best with. An error is a mistake of a pass, or of a rules file.
 pub fn optimise(graph: &Graph, machine: &Machine, options: &GraphOptions) -> Result<Graph, RunError> {
-    let laid_out =
-        apply(channels_last(&split_phases(&rewrite(graph, options)?), machine), AFTER_LAYOUT, options)?;
+    let phases = split_phases(&rewrite(graph, options)?);
+    let laid_out = channels_last(&phases, machine, options.strictness.numerics());
+    let laid_out = apply(laid_out, AFTER_LAYOUT, options)?;
     let packed = lay_out_attention(&pack_contractions(&laid_out, machine), machine);
     apply(packed, AFTER_LAYOUT, options)
 }

@@ -47,10 +47,14 @@ pub(super) trait Schedulable {
     fn schedule(&self) -> Machine;
 }
 
+/// What processors have in common, as measured on a server's core: layouts need the proportions alone.
+const FACTS: Facts =
+    Facts { fma_units: 2, cache_bytes_per_cycle: 16, memory_bytes_per_cycle: 8, ..Facts::NONE };
+
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
         let (tile_rows, tile_columns) = (self.tile_rows, self.tile_columns);
-        Machine { vector_bytes: 64, tile_rows, tile_columns, facts: Facts::default() }
+        Machine { vector_bytes: 64, tile_rows, tile_columns, facts: FACTS }
     }
 }
 

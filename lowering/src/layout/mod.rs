@@ -5,6 +5,7 @@ mod channels_last;
 mod panels;
 mod phases;
 mod strided;
+mod winograd;
 
 pub use attention::lay_out_attention;
 pub use channels_last::channels_last;
