@@ -16,3 +16,4 @@ mod ptxas;
 mod schema;
 mod support;
 mod tidy;
+mod winograd;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
+use tcc_ir::graph::Op;
 use tcc_lowering::eqsat::{Optimizer, Report, Rule, builtin_rules, read_rules};
 use tcc_lowering::pass::{Ir, Pipeline, RunOptions, run as run_pipeline};
 
@@ -29,7 +30,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let name = args.model.display().to_string();
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
     let compiler = args.compile.any_target()?;
-    let graph = compiler.specialise(&load_graph(&args.model)?).map_err(|e| fail(&e))?;
+    let model = load_graph(&args.model)?;
+    let graph = compiler.specialise(&model).map_err(|e| fail(&e))?;
     let imported = graph.node_count();
     let pipeline = Pipeline::parse(BEFORE, &context.registry).map_err(|e| fail(&e))?;
     let ran = run_pipeline(Ir::Graph(graph), &pipeline, &RunOptions::default(), &mut |_| {});
@@ -42,6 +44,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
     let (next, report) = optimizer.run(&graph, &mut || true);
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
+    // What layouts chose beyond the rules.
+    let laid_out = compiler.optimised(&model).map_err(|e| fail(&e))?;
+    let in_tiles = laid_out.nodes().filter(|(_, n)| n.op == Op::WinogradOut).count();
     let nodes = [imported, graph.node_count(), next.as_ref().unwrap_or(&graph).node_count()];
     let text = |rule: &str| rules.find(rule).map_or("", |r: &Rule| r.text.as_str()).to_owned();
     if context.output.json {
@@ -66,18 +71,25 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             "nodes": nodes, "cost_before": report.before, "cost_after": report.after, "ms": elapsed,
             "iterations": report.saturation.iterations, "e_nodes": report.saturation.nodes,
             "saturated": report.saturation.saturated, "used": used, "growth": growth, "kept": report.kept,
+            "winograd": in_tiles,
         });
         context.output.print(&format!("{report}\n"));
         return Ok(());
     }
-    context.output.print(&shown(&report, nodes, elapsed, &text));
+    context.output.print(&shown(&report, nodes, elapsed, in_tiles, &text));
     if args.growth {
         context.output.print(&grown(&report));
     }
     Ok(())
 }
 
-fn shown(report: &Report, nodes: [usize; 3], elapsed: f64, text: &dyn Fn(&str) -> String) -> String {
+fn shown(
+    report: &Report,
+    nodes: [usize; 3],
+    elapsed: f64,
+    in_tiles: usize,
+    text: &dyn Fn(&str) -> String,
+) -> String {
     let saturation = &report.saturation;
     let state = if saturation.saturated { "nothing new came" } else { "a budget was spent" };
     let mut out = format!(
@@ -99,12 +111,16 @@ fn shown(report: &Report, nodes: [usize; 3], elapsed: f64, text: &dyn Fn(&str) -
         out += &format!("{:5} x {}\n        {}\n", used.count, used.rule, text(&used.rule));
     }
     out += "\nnumerics ledger:\n";
-    let mut classes: Vec<_> = report.used.iter().map(|u| u.numerics).collect();
+    let tiles = (in_tiles > 0).then(|| Op::WinogradOut.def().numerics);
+    let mut classes: Vec<_> = report.used.iter().map(|u| u.numerics).chain(tiles).collect();
     classes.sort_unstable();
     classes.dedup();
     for class in classes {
         let rules = report.used.iter().filter(|u| u.numerics == class);
-        let names: Vec<&str> = rules.map(|u| u.rule.as_str()).collect();
+        let mut names: Vec<String> = rules.map(|u| u.rule.clone()).collect();
+        if tiles == Some(class) {
+            names.push(format!("{in_tiles} convolutions in Winograd's tiles"));
+        }
         out += &format!("  {class}: {}\n", names.join(", "));
     }
     out

@@ -164,11 +164,16 @@ impl Compiler {
         graph.substitute(&value).map_err(CompileError::Binding)
     }
 
+    /// The graph as it is lowered: rewritten, with layouts and algorithms chosen.
+    pub fn optimised(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        Ok(optimise(&graph, &self.target.schedule(), &self.options)?)
+    }
+
     /// The text of a stage.
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
-        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
+        let graph = self.optimised(graph)?;
         let machine = self.target.schedule();
-        let graph = optimise(&graph, &machine, &self.options)?;
         if stage == Stage::Graph {
             return Ok(graph.to_string());
         }
@@ -192,8 +197,7 @@ impl Compiler {
 
     /// Compiles a graph, for whatever processor.
     pub fn translate(&self, graph: &Graph) -> Result<Translated, CompileError> {
-        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = optimise(&graph, &self.target.schedule(), &self.options)?;
+        let graph = self.optimised(graph)?;
         let parts = plan::plan(&graph, self.backend, &self.target)?;
         let target = self.target.clone();
         Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target })

@@ -83,7 +83,8 @@ impl Emit<'_> {
         self.scalars += 1;
         let buffer = Buffer { name: name.clone(), ty: TensorType::fixed(dtype, &[length]) };
         block.stmts.push(Stmt::Alloc { buffer, space: Space::Register });
-        let zero = |j: usize| Stmt::store(Access::new(name.clone(), [Dim::from(j)]), Expr::number(dtype, 0.0));
+        let zero =
+            |j: usize| Stmt::store(Access::new(name.clone(), [Dim::from(j)]), Expr::number(dtype, 0.0));
         block.stmts.extend((0..length).map(zero));
         name
     }
@@ -95,9 +96,7 @@ impl Emit<'_> {
         let loops = self.loop_vars(&self.shape(x)[1..].to_vec());
         let at = indices(&loops);
         let sizes = dims(node, "sizes");
-        let pixel = |axis: usize, k: usize| {
-            &(&at[axis + 1] * &Dim::from(winograd.outputs)) + &Dim::from(k)
-        };
+        let pixel = |axis: usize, k: usize| &(&at[axis + 1] * &Dim::from(winograd.outputs)) + &Dim::from(k);
         let mut block = Block::default();
         let mut products: Vec<Expr> = Vec::new();
         for k in 0..winograd.inputs().pow(2) {
@@ -149,20 +148,16 @@ impl Emit<'_> {
     }
 
     /// A matrix times a vector. Neighbouring rows, or columns, that differ in signs alone share what they can.
-    fn product(
-        &mut self,
-        matrix: &[&[f64]],
-        vector: &[Expr],
-        dtype: DType,
-        block: &mut Block,
-    ) -> Vec<Expr> {
+    fn product(&mut self, matrix: &[&[f64]], vector: &[Expr], dtype: DType, block: &mut Block) -> Vec<Expr> {
         // The columns, some of them joined, with what each is to be multiplied by.
         let mut columns: Vec<(Vec<f64>, Expr)> = Vec::new();
         let column = |j: usize| -> Vec<f64> { matrix.iter().map(|row| row[j]).collect() };
         let mut j = 0;
         while j < vector.len() {
             let here = column(j);
-            if let Some((same, opposite)) = (j + 1 < vector.len()).then(|| mirrored(&here, &column(j + 1))).flatten() {
+            if let Some((same, opposite)) =
+                (j + 1 < vector.len()).then(|| mirrored(&here, &column(j + 1))).flatten()
+            {
                 for (op, factors) in [(ScalarOp::Add, same), (ScalarOp::Sub, opposite)] {
                     let both = Expr::binary(op, vector[j].clone(), vector[j + 1].clone());
                     columns.push((factors, self.name(both, block)));
@@ -179,7 +174,9 @@ impl Emit<'_> {
         while products.len() < matrix.len() {
             let i = products.len();
             let here = row(i);
-            if let Some((same, opposite)) = (i + 1 < matrix.len()).then(|| mirrored(&here, &row(i + 1))).flatten() {
+            if let Some((same, opposite)) =
+                (i + 1 < matrix.len()).then(|| mirrored(&here, &row(i + 1))).flatten()
+            {
                 let [even, odd] = [same, opposite].map(|factors| self.sum(&factors, &values, dtype, block));
                 for op in [ScalarOp::Add, ScalarOp::Sub] {
                     products.push(self.name(Expr::binary(op, even.clone(), odd.clone()), block));

@@ -358,7 +358,8 @@ graph @two(%x: f32[1, 3, 6], %v: f32[8, 3, 3], %w: f32[8, 8, 1]) -> (y: f32[1, 8
     #[test]
     fn nothing_is_moved_between_convolutions() {
         let graph = parse_graph(TWO).unwrap();
-        let laid_out = channels_last(&graph, &Machine { tile_columns: 8, ..Machine::default() }, Numerics::Exact);
+        let laid_out =
+            channels_last(&graph, &Machine { tile_columns: 8, ..Machine::default() }, Numerics::Exact);
         let names: Vec<String> = lower_graph(&laid_out)
             .into_iter()
             .map(|stage| match stage.work {

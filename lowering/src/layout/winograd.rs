@@ -135,3 +135,41 @@ fn weights(rewriter: &mut Rewriter<'_>, w: Value, winograd: &Winograd) -> Result
         graph.transpose(factors, &[0, 2, 1])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_ir::graph::parse_graph;
+
+    use super::*;
+    use crate::schedule::Facts;
+
+    /// The outputs of a tile along an axis that a square image and its channels get.
+    fn chosen(size: usize, channels: usize) -> Option<usize> {
+        let facts =
+            Facts { fma_units: 2, cache_bytes_per_cycle: 16, memory_bytes_per_cycle: 8, ..Facts::NONE };
+        let machine = Machine { tile_columns: 32, facts, ..Machine::default() };
+        let (image, window) =
+            (format!("1, {channels}, {size}, {size}"), format!("{channels}, {channels}, 3, 3"));
+        let text = format!(
+            "graph @f(%x: f32[{image}]) -> (y: f32[{image}]) {{
+              %0 = const value=f32[] 0.5 : f32[]
+              %1 = broadcast %0 shape=[{window}] : f32[{window}]
+              %2 = conv %x, %1 strides=[1, 1] lo=[1, 1] hi=[1, 1] dilation=[1, 1] base=[1, 1] groups=1 \
+                dtype=f32 : f32[{image}]
+              return %2
+            }}"
+        );
+        let graph = parse_graph(&text).unwrap_or_else(|d| panic!("{}", d.render("graph", &text)));
+        let node = graph.nodes().find(|(_, n)| n.op == Op::Conv).unwrap().1;
+        best(&graph, node, &machine).map(|w| w.outputs)
+    }
+
+    #[test]
+    fn tiles_are_chosen_by_cost() {
+        assert_eq!(chosen(56, 64), Some(4));
+        assert_eq!(chosen(224, 64), Some(4));
+        assert_eq!(chosen(56, 8), None);
+        // With few pixels the weights are what counts, and there are fewer of them in the direct form.
+        assert_eq!(chosen(4, 512), None);
+    }
+}

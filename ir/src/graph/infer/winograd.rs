@@ -43,7 +43,6 @@ pub(crate) fn output(t: &Typing<'_>) -> Result<Types, Violation> {
         let covered = t.can_equal(&size.ceil_div(&m), tiles);
         require!(covered, "C4", "expected {tiles} tiles of {m} to be those of {size} pixels");
     }
-    let shape: Shape =
-        [&x.shape[1], &sizes[0], &sizes[1], &x.shape[4]].into_iter().cloned().collect();
+    let shape: Shape = [&x.shape[1], &sizes[0], &sizes[1], &x.shape[4]].into_iter().cloned().collect();
     one(TensorType::new(x.dtype, shape))
 }

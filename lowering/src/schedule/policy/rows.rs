@@ -130,7 +130,8 @@ fn cut_at_guards(mut draft: Draft) -> Draft {
     for stmt in body {
         let Stmt::For { var, extent, kind: LoopKind::Serial, body } = stmt else { continue };
         let [Stmt::For { body: inner, .. }] = body.as_slice() else { continue };
-        let Some(end) = extent.as_const().filter(|_| !inner.iter().any(|s| matches!(s, Stmt::For { .. }))) else {
+        let Some(end) = extent.as_const().filter(|_| !inner.iter().any(|s| matches!(s, Stmt::For { .. })))
+        else {
             continue;
         };
         let cuts = turning_points(var, end, inner);
