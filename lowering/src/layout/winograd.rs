@@ -46,8 +46,8 @@ pub(super) fn best(graph: &Graph, node: &Node, machine: &Machine) -> Option<&'st
     (cycles < GAIN * direct).then_some(best)
 }
 
-/// With less of a gain than this, the larger weights are not worth it.
-const GAIN: f64 = 0.9;
+/// With less of a gain than to this share, the larger weights are not worth it.
+const GAIN: f64 = 0.8;
 /// The share of the multiplications that a processor could do which contractions get done.
 const EFFICIENCY: f64 = 0.85;
 /// The registers that are as wide as a micro-tile.
