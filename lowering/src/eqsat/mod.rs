@@ -52,7 +52,7 @@ pub use reference::markdown;
 pub use rule::{Example, Rule, RuleSet};
 pub use saturate::{Budget, Growth, Saturation};
 
-use crate::pass::{OptionDef, OptionKind, Outcome, PassCx, PassDef, PassError, PassFn};
+use crate::pass::{OptionDef, OptionKind, Outcome, Owed, PassCx, PassDef, PassError, PassFn};
 
 /// See the [module](self).
 pub const PASS: PassDef = PassDef {
@@ -281,7 +281,10 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     let budget =
         Budget { growth: count("nodes"), iterations: count("iterations"), matches: count("matches") };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
-        let (next, _) = optimizer.run(graph, &mut || cx.rewrite());
+        let (next, report) = optimizer.run(graph, &mut || cx.rewrite());
+        for used in report.used.into_iter().filter(|_| next.is_some()) {
+            cx.owe(Owed { rewrite: used.rule, numerics: used.numerics, count: used.count });
+        }
         next.map_or(Outcome::Unchanged, Outcome::Changed)
     };
     if chosen == "all" && file.is_empty() && budget == Budget::default() {
