@@ -111,7 +111,7 @@ fn in_tiles(graph: &Graph) -> Applied {
     let owed = Owed { rewrite: "winograd".to_owned(), numerics: Op::WinogradOut.def().numerics, count };
     Applied {
         step: "layout".to_owned(),
-        changed: true,
+        changed: count > 0,
         owed: if count > 0 { vec![owed] } else { Vec::new() },
         ..Applied::default()
     }
