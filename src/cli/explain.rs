@@ -1,14 +1,17 @@
-//! `tcc explain`: which rewrites the graph of a model went through, what they saved, what they do to numbers.
+//! `tcc explain`: which rewrites the graph of a model went through and why they hold, what they saved, what they
+//! do to numbers, and which nodes became one kernel.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
 use tcc_ir::graph::Op;
-use tcc_lowering::eqsat::{Optimizer, Report, Rule, builtin_rules, read_rules};
+use tcc_lowering::eqsat::{Optimizer, Report, Rule, Step, builtin_rules, read_rules};
+use tcc_lowering::graph_to_loops::lower_graph;
 use tcc_lowering::pass::{Ir, Pipeline, RunOptions, run as run_pipeline};
 
 use super::model::{CompileArgs, load_graph};
+use super::picture::Picture;
 use super::{Context, Failure};
 
 /// Show which rewrites a model's graph goes through, with costs before and after.
@@ -21,6 +24,18 @@ pub(super) struct Args {
     /// Show what every rule did to the e-graph, also those that the result owes nothing to.
     #[arg(long)]
     growth: bool,
+    /// Show the proof of every node that was replaced.
+    #[arg(long)]
+    proofs: bool,
+    /// Show the proofs of the nodes whose name, before or after contains this.
+    #[arg(long, value_name = "X")]
+    node: Option<String>,
+    /// Write the kernels and what they hold as a page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the kernels and what they hold as a graph for Graphviz.
+    #[arg(long, value_name = "FILE")]
+    dot: Option<PathBuf>,
 }
 
 /// The passes before rewriting, as when compiling.
@@ -30,8 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let name = args.model.display().to_string();
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
     let compiler = args.compile.any_target()?;
-    let model = load_graph(&args.model)?;
-    let graph = compiler.specialise(&model).map_err(|e| fail(&e))?;
+    let graph = compiler.specialise(&load_graph(&args.model)?).map_err(|e| fail(&e))?;
     let imported = graph.node_count();
     let pipeline = Pipeline::parse(BEFORE, &context.registry).map_err(|e| fail(&e))?;
     let ran = run_pipeline(Ir::Graph(graph), &pipeline, &RunOptions::default(), &mut |_| {});
@@ -44,8 +58,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
     let (next, report) = optimizer.run(&graph, &mut || true);
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
+    let wanted = |step: &Step| {
+        let Some(part) = &args.node else { return true };
+        let named = step.origin.as_ref().is_some_and(|o| o.contains(part.as_str()));
+        named || step.before.contains(part.as_str()) || step.after.contains(part.as_str())
+    };
+    let steps = if args.proofs || args.node.is_some() { optimizer.explain(&graph).2 } else { Vec::new() };
+    let steps: Vec<Step> = steps.into_iter().filter(wanted).collect();
+    if args.html.is_some() || args.dot.is_some() {
+        let lowered = compiler.optimised(&graph).map_err(|e| fail(&e))?;
+        let picture = Picture::new(&lowered, &lower_graph(&lowered));
+        for (path, text) in [(&args.html, picture.html(&name)), (&args.dot, picture.dot())] {
+            if let Some(path) = path {
+                std::fs::write(path, text).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+            }
+        }
+    }
     // What layouts chose beyond the rules.
-    let laid_out = compiler.optimised(&model).map_err(|e| fail(&e))?;
+    let laid_out = compiler.optimised(&graph).map_err(|e| fail(&e))?;
     let in_tiles = laid_out.nodes().filter(|(_, n)| n.op == Op::WinogradOut).count();
     let nodes = [imported, graph.node_count(), next.as_ref().unwrap_or(&graph).node_count()];
     let text = |rule: &str| rules.find(rule).map_or("", |r: &Rule| r.text.as_str()).to_owned();
@@ -72,24 +102,56 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             "iterations": report.saturation.iterations, "e_nodes": report.saturation.nodes,
             "saturated": report.saturation.saturated, "used": used, "growth": growth, "kept": report.kept,
             "winograd": in_tiles,
+            "steps": steps.iter().map(step_json).collect::<Vec<_>>(),
         });
         context.output.print(&format!("{report}\n"));
         return Ok(());
     }
-    context.output.print(&shown(&report, nodes, elapsed, in_tiles, &text));
+    context.output.print(&shown(&report, nodes, elapsed, &text));
+    if in_tiles > 0 {
+        let class = Op::WinogradOut.def().numerics;
+        context.output.print(&format!("  {class}: {in_tiles} convolutions in Winograd's tiles\n"));
+    }
     if args.growth {
         context.output.print(&grown(&report));
+    }
+    if args.proofs || args.node.is_some() {
+        context.output.print(&proven(&steps));
     }
     Ok(())
 }
 
-fn shown(
-    report: &Report,
-    nodes: [usize; 3],
-    elapsed: f64,
-    in_tiles: usize,
-    text: &dyn Fn(&str) -> String,
-) -> String {
+fn step_json(step: &Step) -> serde_json::Value {
+    let line = |l: &tcc_lowering::eqsat::Line| json!({ "rule": l.rule, "backwards": l.backwards, "inside": l.inside, "term": l.term });
+    json!({
+        "origin": step.origin.as_deref(), "before": step.before, "after": step.after,
+        "cost_before": step.cost[0], "cost_after": step.cost[1],
+        "proof": step.proof.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+fn proven(steps: &[Step]) -> String {
+    let mut out = format!("\nnodes that were replaced: {}\n", steps.len());
+    for step in steps {
+        let [before, after] = step.cost.map(|ns| ns / 1e3);
+        let origin = step.origin.as_deref().unwrap_or("a node without a name");
+        out += &format!("\n{origin}: {before:.1} us before, {after:.1} us after\n    {}\n", step.before);
+        for line in &step.proof {
+            let way = if line.backwards { " backwards" } else { "" };
+            let rule = line.rule.as_deref().unwrap_or("equal operands");
+            let inside = if line.inside.is_empty() {
+                String::new()
+            } else {
+                format!(", in the operands: {}", line.inside.join(", "))
+            };
+            out += &format!("  = by {rule}{way}{inside}\n    {}\n", line.term);
+        }
+        out += &format!("  is written as\n    {}\n", step.after);
+    }
+    out
+}
+
+fn shown(report: &Report, nodes: [usize; 3], elapsed: f64, text: &dyn Fn(&str) -> String) -> String {
     let saturation = &report.saturation;
     let state = if saturation.saturated { "nothing new came" } else { "a budget was spent" };
     let mut out = format!(
@@ -111,16 +173,12 @@ fn shown(
         out += &format!("{:5} x {}\n        {}\n", used.count, used.rule, text(&used.rule));
     }
     out += "\nnumerics ledger:\n";
-    let tiles = (in_tiles > 0).then(|| Op::WinogradOut.def().numerics);
-    let mut classes: Vec<_> = report.used.iter().map(|u| u.numerics).chain(tiles).collect();
+    let mut classes: Vec<_> = report.used.iter().map(|u| u.numerics).collect();
     classes.sort_unstable();
     classes.dedup();
     for class in classes {
         let rules = report.used.iter().filter(|u| u.numerics == class);
-        let mut names: Vec<String> = rules.map(|u| u.rule.clone()).collect();
-        if tiles == Some(class) {
-            names.push(format!("{in_tiles} convolutions in Winograd's tiles"));
-        }
+        let names: Vec<&str> = rules.map(|u| u.rule.as_str()).collect();
         out += &format!("  {class}: {}\n", names.join(", "));
     }
     out

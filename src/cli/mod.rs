@@ -17,6 +17,7 @@ mod onnx;
 mod ops;
 mod opt;
 mod output;
+mod picture;
 mod profile;
 mod reduce;
 mod run;

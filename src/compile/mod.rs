@@ -181,16 +181,16 @@ impl Compiler {
         graph.substitute(&value).map_err(CompileError::Binding)
     }
 
-    /// The graph as it is lowered: rewritten, with layouts and algorithms chosen.
+    /// The graph in the form that its kernels are made from.
     pub fn optimised(&self, graph: &Graph) -> Result<Graph, CompileError> {
-        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        Ok(optimise(&graph, &self.target.schedule(), &self.options)?)
+        Ok(optimise(graph, &self.target.schedule(), &self.options)?)
     }
 
     /// The text of a stage.
     pub fn emit(&self, graph: &Graph, stage: Stage) -> Result<String, CompileError> {
-        let graph = self.optimised(graph)?;
+        let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
         let machine = self.target.schedule();
+        let graph = optimise(&graph, &machine, &self.options)?;
         if stage == Stage::Graph {
             return Ok(graph.to_string());
         }

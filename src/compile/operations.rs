@@ -71,14 +71,26 @@ mod tests {
     fn products_and_sums_are_counted() {
         let nest = parse_nest(
             "nest @f(x: f32[N, 8], w: f32[8, 4]) -> (y: f32[N, 4]) {
-               for i in 0..N { for j in 0..4 { y[i, j] = 0.0f32 for k in 0..8 { y[i, j] += mul(x[i, k], w[k, j]) } } }
+               for i in 0..N {
+                 for j in 0..4 {
+                   y[i, j] = f32(0.0)
+                   for k in 0..8 {
+                     y[i, j] += mul(x[i, k], w[k, j])
+                   }
+                 }
+               }
              }",
         )
         .unwrap_or_else(|d| panic!("{d}"));
         assert_eq!(operations(&nest).to_string(), "64*N");
         let triangle = parse_nest(
             "nest @t(x: f32[8]) -> (y: f32[8]) {
-               for i in 0..8 { y[i] = 0.0f32 for k in 0..i { y[i] += x[k] } }
+               for i in 0..8 {
+                 y[i] = f32(0.0)
+                 for k in 0..i {
+                   y[i] += x[k]
+                 }
+               }
              }",
         )
         .unwrap_or_else(|d| panic!("{d}"));

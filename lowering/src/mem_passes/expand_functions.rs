@@ -310,7 +310,17 @@ impl Build<'_> {
         let value = self.rational(x, 7.905_311_107_635_498, &TANH_ABOVE, &TANH_BELOW);
         let (limit, magnitude) = (self.number(dtype, 0.0004), self.op(Abs, &[x]));
         let tiny = self.op(Lt, &[magnitude, limit]);
-        self.op(Select, &[tiny, x, value])
+        let value = self.op(Select, &[tiny, x, value]);
+        self.saturated(x, magnitude, 9.02, value)
+    }
+
+    /// Exactly one, with the sign of `x`, from a magnitude on from which that is the nearest number: what is subtracted
+    /// from one there may be multiplied by something large.
+    fn saturated(&mut self, x: Reg, magnitude: Reg, from: f64, value: Reg) -> Reg {
+        let (limit, one) = (self.number(DType::F32, from), self.clamped(x, -1.0, 1.0));
+        let near = self.op(Lt, &[magnitude, limit]);
+        // NaN is not below the limit, and is left by clamping as it is.
+        self.op(Select, &[near, value, one])
     }
 
     fn erf(&mut self, dtype: DType, x: Reg) -> Reg {
@@ -322,7 +332,8 @@ impl Build<'_> {
         let (limit, slope) = (self.number(dtype, 1e-4), self.number(dtype, std::f64::consts::FRAC_2_SQRT_PI));
         let (magnitude, line) = (self.op(Abs, &[x]), self.op(Mul, &[x, slope]));
         let tiny = self.op(Lt, &[magnitude, limit]);
-        self.op(Select, &[tiny, line, value])
+        let value = self.op(Select, &[tiny, line, value]);
+        self.saturated(x, magnitude, 3.92, value)
     }
 }
 

@@ -41,8 +41,9 @@ impl Compiler {
 
     /// The programs that a graph's kernels are emitted from, as text.
     pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
-        use tcc_lowering::graph_to_loops::{Work, lower_graph};
-        let stages = lower_graph(&self.rewritten(graph)?);
+        use tcc_lowering::eqsat::CostModel;
+        use tcc_lowering::graph_to_loops::{Work, lower_graph_for};
+        let stages = lower_graph_for(&self.rewritten(graph)?, &CostModel::gpu());
         let nests = stages.iter().filter_map(|s| match &s.work {
             Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
             Work::Host(_) => None,
