@@ -21,3 +21,4 @@ mod quantised;
 mod schema;
 mod support;
 mod tidy;
+mod winograd;

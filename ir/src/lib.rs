@@ -13,6 +13,7 @@ pub mod shape;
 pub mod tensor;
 pub mod text;
 pub mod weights;
+pub mod winograd;
 
 /// No tensor may have more elements than this, so that byte offsets fit an `i64` with room to spare.
 pub const MAX_ELEMENTS: i64 = 1 << 47;

@@ -1,10 +1,10 @@
 //! The passes that every graph goes through on its way to code, as text.
 
-use tcc_ir::graph::Graph;
+use tcc_ir::graph::{Graph, Op};
 use tcc_ir::numerics::Numerics;
 
 use crate::layout::{channels_last, lay_out_attention, pack_contractions, split_extremes, split_phases};
-use crate::pass::{Applied, Ir, OptionValue, Pipeline, Registry, RunError, RunOptions, run};
+use crate::pass::{Applied, Ir, OptionValue, Owed, Pipeline, Registry, RunError, RunOptions, run};
 use crate::schedule::Machine;
 
 /// What rewrites may do to numbers.
@@ -93,7 +93,8 @@ pub fn optimise_and_report(
         Precision::Bf16 => apply(graph, "lower-precision{dtype=bf16},cse,dce", options, report)?,
         Precision::F16 => apply(graph, "lower-precision{dtype=f16},cse,dce", options, report)?,
     };
-    let laid_out = channels_last(&split_phases(&graph), machine);
+    let laid_out = channels_last(&split_phases(&graph), machine, options.strictness.numerics());
+    report(&in_tiles(&laid_out));
     let laid_out = apply(laid_out, AFTER_LAYOUT, options, report)?;
     let packed = lay_out_attention(&pack_contractions(&split_extremes(&laid_out), machine), machine);
     apply(packed, AFTER_LAYOUT, options, report)
@@ -102,6 +103,18 @@ pub fn optimise_and_report(
 /// The graph before layouts are chosen: for targets that lay out nothing. An error is as for [`optimise`].
 pub fn rewrite(graph: &Graph, options: &GraphOptions) -> Result<Graph, RunError> {
     apply(graph.clone(), BEFORE_LAYOUT, options, &mut |_| {})
+}
+
+/// What choosing algorithms did to numbers.
+fn in_tiles(graph: &Graph) -> Applied {
+    let count = graph.nodes().filter(|(_, n)| n.op == Op::WinogradOut).count();
+    let owed = Owed { rewrite: "winograd".to_owned(), numerics: Op::WinogradOut.def().numerics, count };
+    Applied {
+        step: "layout".to_owned(),
+        changed: count > 0,
+        owed: if count > 0 { vec![owed] } else { Vec::new() },
+        ..Applied::default()
+    }
 }
 
 fn apply(

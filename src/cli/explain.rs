@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
+use tcc_ir::graph::Op;
 use tcc_lowering::eqsat::{Optimizer, Report, Rule, Step, builtin_rules, read_rules};
 use tcc_lowering::graph_to_loops::lower_graph;
 use tcc_lowering::pass::{Ir, Pipeline, RunOptions, run as run_pipeline};
@@ -73,6 +74,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             }
         }
     }
+    // What layouts chose beyond the rules.
+    let laid_out = compiler.optimised(&graph).map_err(|e| fail(&e))?;
+    let in_tiles = laid_out.nodes().filter(|(_, n)| n.op == Op::WinogradOut).count();
     let nodes = [imported, graph.node_count(), next.as_ref().unwrap_or(&graph).node_count()];
     let text = |rule: &str| rules.find(rule).map_or("", |r: &Rule| r.text.as_str()).to_owned();
     if context.output.json {
@@ -97,12 +101,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             "nodes": nodes, "cost_before": report.before, "cost_after": report.after, "ms": elapsed,
             "iterations": report.saturation.iterations, "e_nodes": report.saturation.nodes,
             "saturated": report.saturation.saturated, "used": used, "growth": growth, "kept": report.kept,
+            "winograd": in_tiles,
             "steps": steps.iter().map(step_json).collect::<Vec<_>>(),
         });
         context.output.print(&format!("{report}\n"));
         return Ok(());
     }
     context.output.print(&shown(&report, nodes, elapsed, &text));
+    if in_tiles > 0 {
+        let class = Op::WinogradOut.def().numerics;
+        context.output.print(&format!("  {class}: {in_tiles} convolutions in Winograd's tiles\n"));
+    }
     if args.growth {
         context.output.print(&grown(&report));
     }

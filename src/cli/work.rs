@@ -83,6 +83,8 @@ fn operations(graph: &Graph, node: &Node) -> Dim {
             let products = &(&elements(node.operands[0]) * keys) + &(&out * keys);
             &times(&products, 2) + &times(&scores, 5)
         }
+        // About so many additions for every element read and every one written.
+        Op::WinogradIn | Op::WinogradOut => times(&(&first() + &out), 4),
         _ => Dim::ZERO,
     }
 }

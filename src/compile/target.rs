@@ -63,6 +63,10 @@ pub(super) trait Schedulable {
     fn schedule(&self) -> Machine;
 }
 
+/// What processors have in common, as measured on a server's core: layouts need the proportions alone.
+const FACTS: Facts =
+    Facts { fma_units: 2, cache_bytes_per_cycle: 16, memory_bytes_per_cycle: 8, ..Facts::NONE };
+
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
         let (tile_rows, tile_columns) = (self.tile_rows, self.tile_columns);
@@ -78,7 +82,7 @@ impl Schedulable for CpuTarget {
             tile_rows,
             tile_columns,
             narrow: narrow.collect(),
-            facts: Facts::default(),
+            facts: FACTS,
         }
     }
 }

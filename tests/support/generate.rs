@@ -175,6 +175,7 @@ impl Maker {
             Op::Dot | Op::Conv | Op::Attention | Op::GroupNorm | Op::LayerNorm | Op::RmsNorm | Op::Nms => {
                 self.composite(op)
             }
+            Op::WinogradIn | Op::WinogradOut => self.winograd(op),
             op => self.on_one(op),
         }
     }
@@ -432,6 +433,29 @@ impl Maker {
             }
         };
         self.push(op, &operands, attrs, Vec::new())
+    }
+
+    /// One end of a convolution in tiles.
+    fn winograd(&mut self, op: Op) -> Option<()> {
+        let dtype = *self.random.pick(&[DType::F32, DType::F16]);
+        let m = *self.random.pick(&[2i64, 4]);
+        let (n, c) = (self.extent(), self.extent());
+        let sizes: Vec<i64> = (0..2).map(|_| 1 + self.random.below(7) as i64).collect();
+        let (shape, attrs): (Vec<Dim>, Attrs) = match op {
+            Op::WinogradIn => {
+                let mut pads = || -> Ints { (0..2).map(|_| 1 + self.random.below(2) as i64).collect() };
+                let (lo, hi) = (pads(), pads());
+                (vec![n, sizes[0].into(), sizes[1].into(), c], smallvec![m.into(), lo.into(), hi.into()])
+            }
+            _ => {
+                let tiles = |size: i64| Dim::from((size + m - 1) / m);
+                let products = Dim::from((m + 2) * (m + 2));
+                let sizes_of: Shape = sizes.iter().map(|s| Dim::from(*s)).collect();
+                (vec![products, n, tiles(sizes[0]), tiles(sizes[1]), c], smallvec![m.into(), sizes_of.into()])
+            }
+        };
+        let x = self.of(&TensorType::new(dtype, shape.into_iter().collect()))?;
+        self.push(op, &[x], attrs, Vec::new())
     }
 
     /// A region is a small graph of its own over some values.

@@ -205,6 +205,23 @@ ops! {
     Conv = "conv"(x, w) [strides: Ints, lo: Ints, hi: Ints, dilation: Ints, base: Ints, groups: Int, dtype: DType]
         { infer: infer::contraction::conv, eval: eval::contraction::conv, numerics: Reassociates }
 
+    /// The factors of a Winograd convolution with windows of 3 by 3: `Bᵀ d B` for every window `d` of `m + 2` by
+    /// `m + 2` pixels of `x: [n, h, w, c]` surrounded by `lo` and `hi` zeros, `m` apart. The result is
+    /// `[(m + 2)², n, rows of tiles, tiles of a row, c]`. What lies outside of `x` is zero.
+    ///
+    /// (C1) `x` has 4 axes and a float type. (C2) `m` is 2 or 4. (C3) `lo` and `hi` have an entry for height and
+    /// width, and none is negative.
+    WinogradIn = "winograd_in"(x) [m: Int, lo: Ints, hi: Ints]
+        { infer: infer::winograd::input, eval: eval::winograd::input, numerics: Reassociates }
+
+    /// The pixels of a Winograd convolution: `Aᵀ p A` for the products `p` of every tile of
+    /// `x: [(m + 2)², n, rows of tiles, tiles of a row, c]`, less what overhangs `sizes`.
+    ///
+    /// (C1) `x` has 5 axes and a float type. (C2) `m` is 2 or 4. (C3) the first axis can be as long as a tile has
+    /// products. (C4) `sizes` has an entry for height and width, and the tiles can be those that cover them.
+    WinogradOut = "winograd_out"(x) [m: Int, sizes: Dims]
+        { infer: infer::winograd::output, eval: eval::winograd::output, numerics: Reassociates }
+
     // ── reduction ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// The sum over axes, which vanish. Of float types narrower than f32 it is kept in f32.

@@ -72,6 +72,8 @@ pub(super) fn is_heavy(op: Op) -> bool {
             | Op::RmsNorm
             | Op::GroupNorm
             | Op::Attention
+            | Op::WinogradIn
+            | Op::WinogradOut
     )
 }
 
@@ -93,7 +95,13 @@ fn rereads(op: Op) -> bool {
             | Op::ScatterNd
             | Op::Attention
             | Op::GroupNorm
+            | Op::WinogradIn
     )
+}
+
+/// Ops that want what they read again and again in their own order, since their vectors are of neighbours in it.
+fn reads_in_order(op: Op) -> bool {
+    op == Op::WinogradIn
 }
 
 fn is_elementwise(op: Op) -> bool {
@@ -226,7 +234,7 @@ impl Decider<'_> {
                 // The second operand's elements become indices, read once for many elements.
                 _ => carried.is_none(),
             };
-            if !fits && rereads(node.op) {
+            if !fits && rereads(node.op) && !reads_in_order(node.op) {
                 self.put_source_in_memory(*operand);
             } else if !fits {
                 self.put_in_memory(*operand);

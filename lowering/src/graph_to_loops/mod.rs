@@ -13,6 +13,7 @@ mod materialise;
 mod normalise;
 mod reduction;
 mod scan;
+mod winograd;
 
 pub(crate) use reduction::identity;
 
@@ -249,6 +250,8 @@ impl<'g> Emit<'g> {
             Op::LayerNorm | Op::RmsNorm => self.layer_norm(heavy, node),
             Op::GroupNorm => self.group_norm(heavy, node),
             Op::Attention => self.attention(heavy, node),
+            Op::WinogradIn => self.winograd_in(heavy, node),
+            Op::WinogradOut => self.winograd_out(heavy, node),
             op => unreachable!("`{}` is not heavy", op.name()),
         }
     }

@@ -16,19 +16,21 @@
 use smallvec::{SmallVec, smallvec};
 use tcc_ir::dim::Dim;
 use tcc_ir::graph::{Attr, Attrs, Graph, Ints, Node, NodeId, Op, Rewriter, Value, Violation};
+use tcc_ir::numerics::Numerics;
 use tcc_ir::shape::Shape;
 
 use super::groups::{fill_up, from_groups, to_groups};
 use super::panels::{from_panels, to_panels};
-use super::{ints, list, settled};
+use super::{ints, list, settled, winograd};
 use crate::schedule::{Machine, MicroTile};
 
-/// Brings every convolution that profits into channels-last form, and what stands between them too.
-pub fn channels_last(graph: &Graph, machine: &Machine) -> Graph {
+/// Brings every convolution that profits into channels-last form, and what stands between them too. Those that profit
+/// more from other sums of other products have them, where `numerics` allows it.
+pub fn channels_last(graph: &Graph, machine: &Machine, numerics: Numerics) -> Graph {
     let forms = vec![None; graph.value_count()];
     let mut plain = vec![false; graph.value_count()];
     graph.params().iter().for_each(|(_, v)| plain[v.index()] = true);
-    let mut pass = ChannelsLast { rewriter: Rewriter::new(graph), forms, plain, machine };
+    let mut pass = ChannelsLast { rewriter: Rewriter::new(graph), forms, plain, machine, numerics };
     for (id, node) in graph.nodes() {
         let done = match pass.node(node) {
             Ok(done) => done.is_some(),
@@ -58,6 +60,8 @@ struct ChannelsLast<'g> {
     /// The values that are known as they were.
     plain: Vec<bool>,
     machine: &'g Machine,
+    /// What may be done to numbers.
+    numerics: Numerics,
 }
 
 /// The order in which the channels come last.
@@ -271,6 +275,13 @@ impl ChannelsLast<'_> {
         let known_before = self.forms[x.index()].is_some();
         let form = self.form(x, spatial)?;
         let graph = &mut self.rewriter.to;
+        let allowed = self.numerics >= Op::WinogradOut.def().numerics;
+        if let Some(tiles) = winograd::best(from, node, self.machine).filter(|_| allowed) {
+            let image = if known_before { form } else { graph.op(Op::Copy, &[form], smallvec![])? };
+            let value = winograd::in_tiles(&mut self.rewriter, node, image, tiles)?;
+            self.forms[node.result().index()] = Some(Form { value, spatial });
+            return Ok(Some(()));
+        }
         let needs_padding = fill > 0 || lo.iter().chain(&hi).any(|p| *p > 0);
         let image = if needs_padding {
             let zero = graph.number(graph.ty(form).dtype, 0.0)?;
@@ -366,7 +377,8 @@ graph @two(%x: f32[1, 3, 6], %v: f32[8, 3, 3], %w: f32[8, 8, 1]) -> (y: f32[1, 8
     #[test]
     fn nothing_is_moved_between_convolutions() {
         let graph = parse_graph(TWO).unwrap();
-        let laid_out = channels_last(&graph, &Machine { tile_columns: 8, ..Machine::default() });
+        let laid_out =
+            channels_last(&graph, &Machine { tile_columns: 8, ..Machine::default() }, Numerics::Exact);
         let names: Vec<String> = lower_graph(&laid_out)
             .into_iter()
             .map(|stage| match stage.work {

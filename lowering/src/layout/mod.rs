@@ -7,6 +7,7 @@ mod groups;
 mod panels;
 mod phases;
 mod strided;
+mod winograd;
 
 pub use attention::lay_out_attention;
 pub use channels_last::channels_last;

@@ -79,7 +79,7 @@ impl Default for RunOptions {
 }
 
 /// What one application did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// The pass with its options.
     pub step: String,

@@ -52,6 +52,9 @@ macro_rules! facts {
         }
 
         impl Facts {
+            /// Nothing is known.
+            pub const NONE: Facts = Facts { $($name: 0),* };
+
             fn slot(&mut self, key: &str) -> Option<&mut i64> {
                 match key {
                     $(stringify!($name) => Some(&mut self.$name),)*
@@ -82,6 +85,10 @@ facts! {
     l3_bytes,
     /// Cores, or multiprocessors of a GPU.
     cores,
+    /// Bytes that a core moves in a cycle through a vector kernel whose data lie in its caches.
+    cache_bytes_per_cycle,
+    /// Bytes that a core reads from memory in a cycle.
+    memory_bytes_per_cycle,
     /// Bytes of shared memory that a block can have.
     shared_bytes,
     /// 32-bit registers of a multiprocessor.

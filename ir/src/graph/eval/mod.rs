@@ -12,6 +12,7 @@ mod place;
 pub(super) mod reduction;
 pub(super) mod source;
 pub(super) mod types;
+pub(super) mod winograd;
 mod window;
 
 use smallvec::SmallVec;

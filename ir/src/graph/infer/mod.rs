@@ -14,6 +14,7 @@ pub(super) mod order;
 pub(super) mod reduction;
 pub(super) mod source;
 pub(super) mod types;
+pub(super) mod winograd;
 
 use std::fmt;
 use std::sync::Arc;

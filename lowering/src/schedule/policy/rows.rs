@@ -4,7 +4,7 @@ use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
 
 use super::{Draft, NARROW, names, narrower, parallel_loops, products};
-use crate::schedule::site::{Site, buffer_of, each_access, flat};
+use crate::schedule::site::{Site, buffer_of, declared, each_access, flat};
 use crate::schedule::steps::{
     Chunk, Collapse, Cut, Fuse, Halve, Reorder, Split, SplitReduction, Tail, Unroll, Vectorise,
 };
@@ -25,7 +25,7 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
             .unwrap_or_else(|| elementwise(nest, &loops, width)),
         (Some((var, extent)), true) => {
             let columns = neighbours(nest, body, var) && extent.as_const() != Some(1);
-            let blocks = products::draft(nest, machine);
+            let blocks = cut_at_guards(products::draft(nest, machine));
             let mut found = Vec::new();
             let (_, body) = parallel_loops(blocks.nest());
             inner_loops(blocks.nest(), body, width, &mut found);
@@ -175,10 +175,44 @@ fn dense(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt]) -> bool {
     dense
 }
 
+/// More stretches than these of a loop would be more code than they are worth.
+const MOST_CUTS: usize = 4;
+
+/// The nest with the loops around vectors cut where guards begin or cease to hold, so that most of their iterations
+/// have none.
+fn cut_at_guards(mut draft: Draft) -> Draft {
+    let (_, body) = parallel_loops(draft.nest());
+    let mut found = Vec::new();
+    for stmt in body {
+        let Stmt::For { var, extent, kind: LoopKind::Serial, body } = stmt else { continue };
+        let [Stmt::For { body: inner, .. }] = body.as_slice() else { continue };
+        let Some(end) = extent.as_const().filter(|_| !inner.iter().any(|s| matches!(s, Stmt::For { .. })))
+        else {
+            continue;
+        };
+        let cuts = turning_points(var, end, inner);
+        if (1..=MOST_CUTS).contains(&cuts.len()) {
+            found.push((var.clone(), cuts));
+        }
+    }
+    for (var, cuts) in found {
+        let stretches: Vec<Symbol> = (0..=cuts.len()).map(|i| draft.fresh(&format!("{var}{i}"))).collect();
+        let at = cuts.iter().map(|c| Dim::from(*c)).collect();
+        // Where it is refused, the guards stay.
+        let _ = draft.step(Cut { var, at, stretches });
+    }
+    draft
+}
+
 /// Where the guards of a loop's body begin or cease to hold, in order.
 fn turning_points(var: &Symbol, end: i64, body: &[Stmt]) -> Vec<i64> {
     let mut cuts = Vec::new();
     for stmt in body {
+        stmt.each(&mut |s| {
+            if let Stmt::If { conds, .. } = s {
+                cuts.extend(conds.iter().filter_map(|c| turning_point(c, var)));
+            }
+        });
         stmt.each_expr(&mut |e| {
             e.each(&mut |inner| {
                 if let Expr::Guard { conds, .. } = inner {
@@ -197,9 +231,9 @@ fn turning_points(var: &Symbol, end: i64, body: &[Stmt]) -> Vec<i64> {
 fn turning_point(cond: &Cond, var: &Symbol) -> Option<i64> {
     let (slope, rest) = (&cond.right - &cond.left).affine_in(var)?;
     match (slope.as_const()?, rest.as_const()?) {
-        // `i + rest > 0` holds from `1 - rest` on, `rest - i > 0` up to `rest`.
-        (1, rest) => Some(1 - rest),
-        (-1, rest) => Some(rest),
+        // `s * i + rest > 0` holds from `floor(-rest / s) + 1` on, `rest - s * i > 0` up to `ceil(rest / s)`.
+        (slope, rest) if slope > 0 => rest.checked_neg()?.div_euclid(slope).checked_add(1),
+        (slope, rest) if slope < 0 => rest.checked_neg()?.div_euclid(slope.checked_neg()?).checked_neg(),
         _ => None,
     }
 }
@@ -359,15 +393,21 @@ fn inner_loops(nest: &Nest, body: &[Stmt], width: i64, found: &mut Vec<Inner>) {
 
 /// Whether every store of a loop's body goes to an element of its own.
 fn stores_to_memory(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
+    let inside = declared(body);
     let own = |target: &Access| {
         nest.outputs.iter().any(|b| b.name == target.buffer)
+            || inside.contains(&target.buffer)
             || buffer_of(nest, &target.buffer).and_then(|b| step(&b, target, var)).is_some_and(|s| s.is(1))
     };
-    body.iter().all(|s| match s {
-        Stmt::Store { targets, combine: Combine::Replace, .. } => targets.iter().all(own),
-        Stmt::Let { .. } => true,
-        _ => false,
-    })
+    let mut good = true;
+    body.iter().for_each(|s| {
+        s.each(&mut |s| match s {
+            Stmt::Store { targets, combine: Combine::Replace, .. } => good &= targets.iter().all(own),
+            Stmt::Let { .. } | Stmt::If { .. } | Stmt::Alloc { space: Space::Register, .. } => {}
+            _ => good = false,
+        });
+    });
+    good
 }
 
 /// The scalar that a loop's body combines one value into, beside what it stores to elements of its own.
