@@ -6,7 +6,7 @@ use serde_json::json;
 use tcc_runtime::model::Step;
 
 use super::model::{RunArgs, compiled_inputs};
-use super::{Context, Failure};
+use super::{Context, Failure, gpu};
 
 const EXAMPLES: &str = "Examples:
   tcc bench model.onnx --threads 2
@@ -32,6 +32,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     }
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", args.run.model.display()));
     let start = Instant::now();
+    if let Some((model, _)) = gpu::wanted(&args.run)? {
+        let compile_ms = start.elapsed().as_secs_f64() * 1e3;
+        let inputs = args.run.tensors(&gpu::inputs(&model)?, context)?;
+        let times = gpu::measure(&args.run.model, &model, &inputs, args.seconds)?;
+        report(context, times, compile_ms, "cuda", 0, None);
+        return Ok(());
+    }
     let compiled = args.run.compiled()?;
     let compile_ms = start.elapsed().as_secs_f64() * 1e3;
     let (threads, pool) = args.run.threads()?;
@@ -47,22 +54,34 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         once()?;
         times.push(start.elapsed());
     }
+    let kernels = if args.profile { Some(profile(args, &compiled, &inputs, &*pool)?) } else { None };
+    report(context, times, compile_ms, args.run.compile.backend()?.name(), threads, kernels);
+    Ok(())
+}
+
+/// Says how long runs took, and kernels if they were looked at.
+fn report(
+    context: &Context,
+    mut times: Vec<Duration>,
+    compile_ms: f64,
+    backend: &str,
+    threads: usize,
+    kernels: Option<Vec<(String, u64, f64)>>,
+) {
     times.sort_unstable();
     let at = |fraction: f64| times[((times.len() - 1) as f64 * fraction) as usize].as_nanos() as u64;
-    let kernels = if args.profile { profile(args, &compiled, &inputs, &*pool)? } else { Vec::new() };
-    let backend = args.run.compile.backend()?.name();
     if context.output.json {
         let mut report = json!({
             "median_ns": at(0.5), "p10_ns": at(0.1), "p90_ns": at(0.9), "min_ns": at(0.0), "runs": times.len(),
             "compile_ms": compile_ms, "peak_rss_bytes": peak_rss(), "backend": backend, "threads": threads,
         });
-        if args.profile {
+        if let Some(kernels) = &kernels {
             let one =
                 |(name, ns, share): &(String, u64, f64)| json!({ "name": name, "ns": ns, "share": share });
             report["kernels"] = kernels.iter().map(one).collect();
         }
         context.output.print(&format!("{report}\n"));
-        return Ok(());
+        return;
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     context.output.print(&format!(
@@ -72,10 +91,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         ms(at(0.1)),
         ms(at(0.9)),
     ));
-    for (name, ns, share) in kernels {
+    for (name, ns, share) in kernels.unwrap_or_default() {
         context.output.print(&format!("{:>6.1}% {:>10.4} ms  {name}\n", share * 100.0, ms(ns)));
     }
-    Ok(())
 }
 
 /// The median time of each step with its share, the longest first.

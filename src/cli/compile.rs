@@ -188,10 +188,14 @@ fn for_gpus(
     for reason in &report.interpreted {
         context.output.detail(&format!("on the host: {reason}\n"));
     }
+    let without_c = model.without_c_source();
+    if let Some(reason) = &without_c {
+        context.output.detail(&format!("no model.c: {reason}\n"));
+    }
     if context.output.json {
         let report = json!({
             "compile_ms": elapsed, "kernels": report.kernels, "calls": report.calls,
-            "interpreted": report.interpreted, "targets": model.manifest().targets,
+            "interpreted": report.interpreted, "without_c": without_c, "targets": model.manifest().targets,
         });
         context.output.print(&format!("{report}\n"));
     } else {

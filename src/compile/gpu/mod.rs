@@ -1,8 +1,10 @@
 //! Models for GPUs: kernels as PTX, what launches them as data, and their execution in the emulator.
 
 mod artifact;
+mod c_source;
+#[cfg(feature = "cuda")]
+mod device;
 mod emulate;
-mod manifest;
 mod plan;
 mod ptxas;
 #[cfg(test)]
@@ -19,9 +21,11 @@ use super::host::HostWork;
 use super::{CompileError, Compiler, Report};
 
 pub use artifact::GpuArtifactError;
+#[cfg(feature = "cuda")]
+pub use device::DeviceRunError;
 pub use emulate::{GpuRun, GpuRunError};
-pub use manifest::{Kernel, Manifest, Resources, Step, Target, Weight};
 pub use ptxas::{Assembled, Ptxas};
+pub use tcc_runtime::cuda::{Kernel, Launch, Manifest, Resources, Step, Target, Weight};
 
 /// A model compiled for one or several GPUs.
 pub struct GpuModel {
@@ -43,11 +47,13 @@ impl Compiler {
     pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
         use tcc_lowering::graph_to_loops::{Work, lower_graph};
         let stages = lower_graph(&self.rewritten(graph)?);
+        let machines = plan::machines(targets);
+        let programs = |nest| machines.iter().map(move |m| plan::program(nest, m).to_string());
         let nests = stages.iter().filter_map(|s| match &s.work {
-            Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
+            Work::Nest(nest) => Some(nest),
             Work::Host(_) => None,
         });
-        Ok(nests.collect())
+        Ok(nests.flat_map(programs).collect())
     }
 
     /// The graph after the passes that know nothing of processors: layouts for CPUs are no gain here.
@@ -93,14 +99,20 @@ impl GpuModel {
             described.resources = assembled.resources;
             for kernel in &self.manifest.kernels {
                 if let Some(resources) = described.resources.get_mut(&kernel.name) {
-                    let shared = kernel.shared_bytes.eval(&[]).unwrap_or(0);
+                    let launch = &kernel.launches[described.schedule as usize];
+                    let shared = launch.shared_bytes.eval(&[]).unwrap_or(0);
                     resources.occupancy =
-                        ptxas::occupancy(*target, resources.registers, kernel.block, shared);
+                        ptxas::occupancy(*target, resources.registers, launch.block, shared);
                 }
             }
             self.cubins.push((*target, assembled.cubin));
         }
         Ok(())
+    }
+
+    /// Why there is no C source that runs the model, if there is none.
+    pub fn without_c_source(&self) -> Option<String> {
+        c_source::c_source(&self.manifest).err()
     }
 
     /// The inputs: names, element types and extents.
