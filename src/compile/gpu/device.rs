@@ -43,14 +43,11 @@ impl GpuModel {
             .iter()
             .map(|(dtype, shape, bytes)| TensorView { dtype: dtype.name(), shape, bytes })
             .collect();
-        let host = |work: u32, inputs: &[TensorView<'_>], symbols: &[Option<i64>]| match self
-            .host
-            .get(work as usize)
-        {
-            Some(work) => carry_out(work, inputs, symbols, &self.manifest.symbols),
-            None => Err(format!("expected an op below {}, got {work}", self.host.len())),
-        };
-        let CudaOutcome { outputs, milliseconds } = session.run(&views, &host)?;
+        let CudaOutcome { outputs, milliseconds } =
+            session.run(&views, &|work, inputs, symbols| match self.host.get(work as usize) {
+                Some(work) => carry_out(work, inputs, symbols, &self.manifest.symbols),
+                None => Err(format!("expected an op below {}, got {work}", self.host.len())),
+            })?;
         let mut tensors = Vec::with_capacity(outputs.len());
         for data in &outputs {
             let dtype = data.dtype.parse().map_err(|_| {

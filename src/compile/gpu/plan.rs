@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 use tcc_codegen::EmitError;
 use tcc_codegen::ptx::{self, GpuTarget};
+use tcc_ir::dim::Symbol;
 use tcc_ir::graph::Graph;
 use tcc_ir::loops::Nest;
 use tcc_ir::mem::Program;
@@ -179,7 +180,7 @@ impl Gpu<'_> {
 }
 
 fn launch(kernel: &ptx::Kernel, planner: &Planner<'_>) -> Launch {
-    let number = |s| planner.numbers.get(s).copied().unwrap_or(u32::MAX);
+    let number = |s: &Symbol| planner.numbers.get(s).copied().unwrap_or(u32::MAX);
     Launch {
         grid: kernel.grid.each_ref().map(|d| planner.expr(d)),
         block: kernel.block,
