@@ -1,10 +1,10 @@
 """Exports architectures with random weights as users do, and compares tcc with ONNX Runtime on them.
 
-    check.py TCC [--size small|full] [--engine interpreter|cranelift] [--only NAME] [--exporter dynamo|torchscript]
+    check.py TCC [--size small|full] [--engine interpreter|cranelift|emulator] [--only NAME] [--exporter dynamo|torchscript]
              [--opset N] [--keep FOLDER]
 
 Every model is exported with one set of extents and run with another. The small models go to both engines, the full
-ones to machine code only. Exits with 1 if anything is refused or differs.
+ones to machine code only; the emulator runs kernels for GPUs. Exits with 1 if anything is refused or differs.
 """
 
 import argparse
@@ -87,6 +87,8 @@ def run(tcc, path, inputs, engine, folder):
     command = [tcc, "run", path, "--inputs", given, "--output", got, "--quiet"]
     if engine == "interpreter":
         command.append("--interpret")
+    if engine == "emulator":
+        command += ["--target", "sm_80", "--emulate"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return None, f"exit {done.returncode}: {done.stderr.strip()[:1500]}"
@@ -154,7 +156,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tcc")
     parser.add_argument("--size", choices=["small", "full"], default="small")
-    parser.add_argument("--engine", choices=["interpreter", "cranelift"])
+    parser.add_argument("--engine", choices=["interpreter", "cranelift", "emulator"])
     parser.add_argument("--only", default="")
     parser.add_argument("--exporter", choices=list(OPSETS))
     parser.add_argument("--opset", type=int)
