@@ -93,8 +93,9 @@ impl GpuModel {
         &self.ptx
     }
 
-    /// Assembles the kernels for every target, and notes what they use.
-    pub fn assemble(&mut self, ptxas: &Ptxas) -> Result<(), String> {
+    /// Assembles the kernels for every target, notes what they use, and gives what the assembler warned of.
+    pub fn assemble(&mut self, ptxas: &Ptxas) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
         for ((target, text), described) in self.ptx.iter().zip(&mut self.manifest.targets) {
             let assembled = ptxas.assemble(text, *target)?;
             described.cubin = Some(format!("kernels/{target}.cubin"));
@@ -107,9 +108,10 @@ impl GpuModel {
                         ptxas::occupancy(*target, resources.registers, launch.block, shared);
                 }
             }
+            warnings.extend(assembled.warnings.iter().map(|w| format!("{target}: {w}")));
             self.cubins.push((*target, assembled.cubin));
         }
-        Ok(())
+        Ok(warnings)
     }
 
     /// Why there is no C source that runs the model, if there is none.
