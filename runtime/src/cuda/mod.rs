@@ -4,13 +4,9 @@
 //! gives an error. All calls work in the device's primary context, which other users of CUDA in the process share,
 //! and leave the context of the calling thread as they found it.
 //!
-//! ```text
-//! let context = Context::new(Driver::open()?, 0)?;
-//! let model = CudaModel::open(context, "folder".as_ref())?;
-//! let binding = model.bind(&[&[8, 512]])?;
-//! // SAFETY: as `enqueue` asks for.
-//! unsafe { model.enqueue(&binding, &[x], &[y], workspace, stream)? };
-//! ```
+//! A [`Context`] of the [`Driver`] opens a [`CudaModel`] from its folder; a [`Binding`] says the extents of a call, and
+//! [`CudaModel::enqueue`] puts its launches into the caller's stream. A [`CudaSession`] does all of that for tensors of
+//! the host.
 
 mod manifest;
 
