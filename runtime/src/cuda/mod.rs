@@ -4,8 +4,8 @@
 //! gives an error. All calls work in the device's primary context, which other users of CUDA in the process share,
 //! and leave the context of the calling thread as they found it.
 //!
-//! A [`Context`] of the [`Driver`] opens a [`CudaModel`] from its folder; a [`Binding`] says the extents of a call, and
-//! [`CudaModel::enqueue`] puts its launches into the caller's stream. A [`CudaSession`] does all of that for tensors of
+//! A `Context` of the `Driver` opens a `CudaModel` from its folder; a `Binding` says the extents of a call, and
+//! `CudaModel::enqueue` puts its launches into the caller's stream. A `CudaSession` does all of that for tensors of
 //! the host.
 
 mod manifest;
