@@ -35,14 +35,12 @@ impl GpuModel {
 
     /// Runs the model on the GPU that a session of it has, and gives the milliseconds that it took there.
     pub fn run(&self, session: &mut CudaSession, inputs: &[Tensor]) -> Result<(GpuRun, f32), DeviceRunError> {
-        let mut given = Vec::with_capacity(inputs.len());
-        for tensor in inputs {
-            given.push((tensor.dtype(), tensor.shape().to_vec(), tensor.contiguous()?.to_bytes()?));
+        let whole = inputs.iter().map(Tensor::contiguous).collect::<Result<Vec<_>, _>>()?;
+        let mut views = Vec::with_capacity(whole.len());
+        let bytes = whole.iter().map(Tensor::to_bytes).collect::<Result<Vec<_>, _>>()?;
+        for (tensor, bytes) in whole.iter().zip(&bytes) {
+            views.push(TensorView { dtype: tensor.dtype().name(), shape: tensor.shape(), bytes });
         }
-        let views: Vec<TensorView<'_>> = given
-            .iter()
-            .map(|(dtype, shape, bytes)| TensorView { dtype: dtype.name(), shape, bytes })
-            .collect();
         let CudaOutcome { outputs, milliseconds } =
             session.run(&views, &|work, inputs, symbols| match self.host.get(work as usize) {
                 Some(work) => carry_out(work, inputs, symbols, &self.manifest.symbols),
