@@ -5,8 +5,6 @@ mod c_source;
 #[cfg(feature = "cuda")]
 mod device;
 mod emulate;
-#[cfg(test)]
-mod mutations;
 mod plan;
 mod ptxas;
 #[cfg(test)]
