@@ -57,8 +57,36 @@ fn a_nest_is_a_level_too() {
     assert!(out.contains("y[1] = x[1]"), "{out}");
     let (code, _, err) = tcc(&["opt", "-", "--passes", "cse"], nest);
     assert_eq!((code, err.as_str()), (1, "error: pass `cse`: expected a graph, got a nest\n"));
-    let (code, _, err) = tcc(&["opt", "-"], "program @p() {}");
-    assert!(code == 1 && err.contains("cannot be read") || err.contains("not read yet"), "{err}");
+    let program = "program @p(x: f32[1]) -> (y: f32[1]) {\n  %0: f32 = load x[0]\n  %1: f32 = silu %0\n  store y[0] = %1\n}\n";
+    let (code, out, err) = tcc(&["opt", "-"], program);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, program, ""));
+    let (code, out, err) = tcc(&["opt", "-", "--passes", "expand-functions", "--check"], program);
+    assert!(code == 0 && !out.contains("silu"), "{out}{err}");
+}
+
+#[test]
+fn a_text_may_hold_several_programs_and_schedules() {
+    let nest = |name: &str| {
+        format!("nest @{name}(x: f32[8]) -> (y: f32[8]) {{\n  for i in 0..8 {{\n    y[i] = x[i]\n  }}\n}}\n")
+    };
+    let schedule = "schedule @b {\n  parallel(i)\n}\n";
+    let both = format!("{}\n{schedule}\n{}", nest("a"), nest("b"));
+    let (code, out, err) = tcc(&["opt", "-"], &both);
+    let scheduled = nest("b").replace("0..8 {", "0..8 parallel {");
+    assert_eq!((code, out, err.as_str()), (0, format!("{}\n{scheduled}", nest("a")), ""));
+    // Mistakes of all of them are shown at their places.
+    let wrong = both.replace("x[i]", "z[i]").replace("parallel(i)", "parallel(");
+    let (code, _, err) = tcc(&["opt", "-"], &wrong);
+    assert_eq!((code, err.matches("error[").count()), (1, 3), "{err}");
+    let (code, _, err) = tcc(&["opt", "-"], &format!("{}{}", nest("a"), schedule));
+    assert!(code == 1 && err.contains("<stdin>:6:1") && err.contains("expected a nest @b"), "{err}");
+}
+
+#[test]
+fn models_are_read_by_opt_too() {
+    let model = std::fs::read_to_string(crate::support::root().join("examples/mlp.json")).unwrap();
+    let (code, out, err) = tcc(&["opt", "-", "--passes", "canonicalise"], &model);
+    assert!(code == 0 && out.starts_with("graph @"), "{err}");
 }
 
 #[test]
@@ -133,6 +161,17 @@ fn bombs_are_refused_quickly() {
                 .concat()
                 .into_bytes(),
         ),
+        ("a program of open parentheses", [b"program @f".to_vec(), vec![b'('; 100_000_000]].concat()),
+        ("a schedule of open lists", [b"schedule @f { split(".to_vec(), vec![b'['; 100_000_000]].concat()),
+        (
+            "a program of offsets",
+            ["program @f() -> () {", &"bind (".repeat(10_000_000)].concat().into_bytes(),
+        ),
+        (
+            "nested conditions",
+            ["program @f() -> () {", &"if 0 < 1 {".repeat(2_000_000)].concat().into_bytes(),
+        ),
+        ("a register of a billion lanes", b"program @f() -> () { %0: f32x1000000000 = 0.0 }".to_vec()),
         ("nested loops", ["nest @f() -> () {", &"for i in 0..1 {".repeat(500_000)].concat().into_bytes()),
         (
             "nested calls",
@@ -230,6 +269,13 @@ fn explain_names_the_rules_that_matter_also_those_of_a_file() {
     for part in ["4 before rewriting, 1 after", "1 x silu_product", "1 x undo", "reassociating: ", "growth"] {
         assert!(out.contains(part), "expected {part} in\n{out}");
     }
+    let (code, out, err) = explain(&["--node", "silu", "--html", "f.html", "--dot", "f.dot"]);
+    assert_eq!(code, Some(0), "{err}");
+    for part in ["mul(param0, sigmoid(param0))", "= by silu_product", "silu(param0)"] {
+        assert!(out.contains(part), "expected {part} in\n{out}");
+    }
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(read("f.html").contains("silu log exp") && read("f.dot").contains("silu log exp"));
     let (_, out, _) = explain(&["--numerics", "strict"]);
     assert!(out.contains("4 before rewriting, 4 after"), "{out}");
     let (code, _, err) = explain(&["--rules", "bad.rules"]);

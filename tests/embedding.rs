@@ -3,12 +3,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tcc::compile::{Compiled, Compiler, Session};
 use tcc::ir::graph::parse_graph;
+use tcc::lowering::pipeline::Strictness;
 use tcc::runtime::model::{RunError, TensorView, TensorViewMut};
-use tcc::runtime::threads::{Inline, Parallel, Pool, PoolConfig};
+use tcc::runtime::threads::{Body, Inline, Parallel, Pool, PoolConfig, ThreadError};
 
 use crate::support::Random;
 
@@ -150,6 +151,82 @@ fn unaligned_memory_gives_the_same() {
         let mut y = vec![0u8; x.len() + shift];
         call(&mut compiled.session(), &shifted[shift..], &mut y[shift..], [5, 16], &Inline);
         assert!(y[shift..] == want, "shifted by {shift}");
+    }
+}
+
+#[test]
+fn a_session_outlives_the_model_it_came_from() {
+    let compiled = layers(16);
+    let x = rows(4, 2, 16);
+    let (mut want, mut got) = (vec![0u8; 128], vec![0u8; 128]);
+    call(&mut compiled.session(), &x, &mut want, [2, 16], &Inline);
+    let mut session = compiled.session();
+    let caller = std::thread::spawn(move || {
+        for _ in 0..200 {
+            call(&mut session, &x, &mut got, [2, 16], &Inline);
+        }
+        got
+    });
+    drop(compiled);
+    assert!(caller.join().unwrap() == want);
+}
+
+/// An embedder's pool: a scoped thread for each worker, tiles dealt out one by one.
+struct Dealing(usize);
+
+impl Parallel for Dealing {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tiles: i64, body: Body<'_>) -> Result<(), ThreadError> {
+        let next = AtomicI64::new(0);
+        std::thread::scope(|scope| {
+            for worker in 0..self.0 {
+                let next = &next;
+                scope.spawn(move || {
+                    loop {
+                        let tile = next.fetch_add(1, Ordering::Relaxed);
+                        if tile >= tiles {
+                            return;
+                        }
+                        body(worker, tile, tile + 1);
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn an_embedders_pool_gives_the_same_bits() {
+    let compiled = layers(48);
+    let x = rows(2, 20, 48);
+    let (mut want, mut got) = (vec![0u8; x.len()], vec![0u8; x.len()]);
+    call(&mut compiled.session(), &x, &mut want, [20, 48], &Inline);
+    call(&mut compiled.session(), &x, &mut got, [20, 48], &Dealing(3));
+    assert!(got == want);
+}
+
+#[test]
+fn subnormals_are_zeros_only_where_numbers_may_be_approximate() {
+    let text = "graph @f(%x: f32[64]) -> (y: f32[64]) {\n  %0 = mul %x, %x : f32[64]\n  return %0\n}";
+    let graph = parse_graph(text).unwrap();
+    let x = bytes(&[1e-20; 64]);
+    for (strictness, zero) in
+        [(Strictness::Strict, false), (Strictness::Default, false), (Strictness::Fast, true)]
+    {
+        let compiled = Compiler::new().strictness(strictness).compile(&graph).unwrap();
+        let mut y = vec![1u8; 256];
+        let input = TensorView { dtype: "f32", shape: &[64], bytes: &x };
+        let output = TensorViewMut { dtype: "f32", shape: &[64], bytes: &mut y };
+        compiled.session().run_into(&[input], &mut [output], &Inline).unwrap();
+        assert_eq!(y.iter().all(|b| *b == 0), zero, "{strictness:?}");
+        assert!(
+            std::hint::black_box(1e-20f32) * std::hint::black_box(1e-20f32) > 0.0,
+            "the mode was put back"
+        );
     }
 }
 

@@ -7,6 +7,8 @@
 //! and memory for the program's own buffers, [`scratch_bytes`] of it for each worker.
 
 pub mod cranelift;
+mod groups;
+pub mod link;
 #[cfg(feature = "llvm")]
 pub mod llvm;
 pub mod ptx;
@@ -17,7 +19,7 @@ use tcc_ir::dtype::DType;
 use tcc_ir::mem::{Inst, Program, each};
 use tcc_ir::scalar::ScalarOp;
 
-pub use target::{CpuTarget, NamedTarget};
+pub use target::{CpuTarget, NamedTarget, NarrowKernel};
 
 /// Why a backend gave no code.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,6 +76,11 @@ pub fn scratch_bytes(program: &Program) -> Dim {
 fn buffer_bytes(memory: &tcc_ir::mem::Memory) -> Dim {
     let bits = Dim::from(i64::from(memory.dtype.bits()));
     (&memory.elements * &bits).ceil_div(&Dim::from(8i64)).round_up(&Dim::from(64i64))
+}
+
+/// What is wrong with a tile that there is no micro-kernel for.
+fn no_kernel([a, b, c]: [DType; 3], group: u32) -> String {
+    format!("expected a tile that there is a micro-kernel for, got {c} += {a} * {b} by {group}")
 }
 
 /// The C library's name of an operation on doubles.

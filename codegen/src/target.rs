@@ -1,5 +1,7 @@
 //! What a CPU backend is told of the processor, and the processors that have a name.
 
+use tcc_ir::dtype::DType;
+
 /// A processor to emit code for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CpuTarget {
@@ -13,9 +15,38 @@ pub struct CpuTarget {
     pub tile_rows: i64,
     /// The columns of that tile.
     pub tile_columns: i64,
+    /// The micro-kernels for elements of fewer bits.
+    pub narrow: Vec<NarrowKernel>,
+}
+
+/// A micro-kernel for elements of few bits, whose sums have 32.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NarrowKernel {
+    /// The element type of the left operand.
+    pub a: DType,
+    /// The element type of the right operand.
+    pub b: DType,
+    /// Its symbol.
+    pub symbol: String,
+    /// The most rows.
+    pub rows: i64,
+    /// The most columns.
+    pub columns: i64,
+    /// The steps of k that lie side by side in each column of the right operand.
+    pub group: u32,
 }
 
 impl CpuTarget {
+    /// The symbol of the micro-kernel that takes a tile of elements of these types, `group` steps of k side by side.
+    pub fn kernel(&self, [a, b, c]: [DType; 3], group: u32) -> Option<&str> {
+        if [a, b, c] == [DType::F32; 3] {
+            return (group == 1).then_some(&self.f32_tile);
+        }
+        let sums = if a.is_float() { DType::F32 } else { DType::I32 };
+        let fits = |k: &&NarrowKernel| [k.a, k.b, sums] == [a, b, c] && k.group == group;
+        self.narrow.iter().find(fits).map(|k| k.symbol.as_str())
+    }
+
     /// Whether the processor has a feature.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|f| f == feature)

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(artifact) = tcc_runtime::artifact::Artifact::read(std::sync::Arc::new(bytes.to_vec())) {
-        let _ = artifact.model.validate();
+        assert!(artifact.variants.iter().all(|v| v.model.validate().is_ok()));
+        let _ = artifact.choose();
     }
 });

@@ -10,7 +10,7 @@ use tcc_runtime::memory::{MemoryError, RawBuffer};
 fn main() -> Result<(), MemoryError> {
     let cpu = Cpu::detect();
     println!("{} with {}", cpu.name.as_deref().unwrap_or("a processor"), cpu.isa);
-    println!("{:?}\n{:.1?}", cpu.caches, probe(&cpu.caches)?);
+    println!("{:?}\n{:.1?}", cpu.caches, probe(&cpu.caches, 1)?);
     println!("recommended: {}", recommended_isa());
     println!("f32 FMA peak {:.1} GFLOP/s", register_fma_gflops());
     println!("\n{:>24} {:>6} {:>6} {:>12} {:>12}", "kernel", "tile", "k", "L1 of peak", "L2 of peak");

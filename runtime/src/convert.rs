@@ -1,6 +1,7 @@
 //! Conversions between f32 and 16-bit floats for compiled code on processors without instructions for them.
 
 /// The f16 nearest to a value, ties to even, in the low half of the result.
+#[unsafe(no_mangle)]
 pub(crate) extern "C" fn tcc_f16_from_f32(value: f32) -> u32 {
     let bits = value.to_bits();
     let sign = (bits >> 16) & 0x8000;
@@ -22,6 +23,7 @@ pub(crate) extern "C" fn tcc_f16_from_f32(value: f32) -> u32 {
 }
 
 /// The value of an f16 in the low half of the argument.
+#[unsafe(no_mangle)]
 pub(crate) extern "C" fn tcc_f32_from_f16(bits: u32) -> f32 {
     let sign = (bits & 0x8000) << 16;
     let magnitude = bits & 0x7fff;
@@ -36,6 +38,7 @@ pub(crate) extern "C" fn tcc_f32_from_f16(bits: u32) -> f32 {
 }
 
 /// The bf16 nearest to a value, ties to even, in the low half of the result.
+#[unsafe(no_mangle)]
 pub(crate) extern "C" fn tcc_bf16_from_f32(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {

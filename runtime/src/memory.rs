@@ -98,8 +98,7 @@ impl RawBuffer {
             return Err(refused);
         }
         if len == 0 {
-            let start = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).expect("64") });
-            return Ok(RawBuffer { start, len, origin: Origin::Empty });
+            return Ok(RawBuffer::default());
         }
         #[cfg(target_os = "linux")]
         if len >= HUGE_PAGE {
@@ -111,6 +110,14 @@ impl RawBuffer {
             unsafe { if zero { std::alloc::alloc_zeroed(layout) } else { std::alloc::alloc(layout) } };
         let start = NonNull::new(start).ok_or(refused)?;
         Ok(RawBuffer { start, len, origin: Origin::Allocator })
+    }
+}
+
+impl Default for RawBuffer {
+    /// No memory.
+    fn default() -> RawBuffer {
+        let start = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).expect("64") });
+        RawBuffer { start, len: 0, origin: Origin::Empty }
     }
 }
 

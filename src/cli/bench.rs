@@ -1,16 +1,19 @@
 //! `tcc bench`: how long a model takes.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tcc_runtime::model::Step;
 
 use super::model::{RunArgs, compiled_inputs};
-use super::{Context, Failure, gpu};
+use super::profile::Profile;
+use super::targets::ceilings_json;
+use super::{Context, Failure, gpu, write_file};
 
 const EXAMPLES: &str = "Examples:
   tcc bench model.onnx --threads 2
-  tcc bench model.tcc --inputs in.npz --seconds 2 --profile --json";
+  tcc bench model.tcc --inputs in.npz --seconds 2 --profile --json
+  tcc bench model.tcc --trace trace.json";
 
 /// Measure how long a model or an artifact takes.
 #[derive(Debug, clap::Args)]
@@ -21,9 +24,12 @@ pub(super) struct Args {
     /// For how long to measure.
     #[arg(long, default_value = "1")]
     seconds: f64,
-    /// Show the time of each kernel.
+    /// Show each kernel's time, what it computes and moves, and how near that is to what the processor can do.
     #[arg(long)]
     profile: bool,
+    /// Write one run as a trace that Perfetto and chrome://tracing show.
+    #[arg(long, value_name = "FILE.json")]
+    trace: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
@@ -54,8 +60,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         once()?;
         times.push(start.elapsed());
     }
-    let kernels = if args.profile { Some(profile(args, &compiled, &inputs, &*pool)?) } else { None };
-    report(context, times, compile_ms, args.run.compile.backend()?.name(), threads, kernels);
+    let wanted = args.profile || args.trace.is_some();
+    let profile = if wanted {
+        Some(Profile::take(&compiled, &inputs, &*pool, args.profile).map_err(|e| fail(&e))?)
+    } else {
+        None
+    };
+    if let (Some(path), Some(profile)) = (&args.trace, &profile) {
+        let written = write_file(path, profile.trace().to_string().as_bytes());
+        written.map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+    }
+    let profile = profile.filter(|_| args.profile);
+    report(context, times, compile_ms, compiled.backend(), threads, profile);
     Ok(())
 }
 
@@ -66,7 +82,7 @@ fn report(
     compile_ms: f64,
     backend: &str,
     threads: usize,
-    kernels: Option<Vec<(String, u64, f64)>>,
+    profile: Option<Profile>,
 ) {
     times.sort_unstable();
     let at = |fraction: f64| times[((times.len() - 1) as f64 * fraction) as usize].as_nanos() as u64;
@@ -75,10 +91,9 @@ fn report(
             "median_ns": at(0.5), "p10_ns": at(0.1), "p90_ns": at(0.9), "min_ns": at(0.0), "runs": times.len(),
             "compile_ms": compile_ms, "peak_rss_bytes": peak_rss(), "backend": backend, "threads": threads,
         });
-        if let Some(kernels) = &kernels {
-            let one =
-                |(name, ns, share): &(String, u64, f64)| json!({ "name": name, "ns": ns, "share": share });
-            report["kernels"] = kernels.iter().map(one).collect();
+        if let Some(profile) = &profile {
+            report["kernels"] = profile.json();
+            report["ceilings"] = profile.ceilings.as_ref().map(ceilings_json).unwrap_or_default();
         }
         context.output.print(&format!("{report}\n"));
         return;
@@ -91,42 +106,9 @@ fn report(
         ms(at(0.1)),
         ms(at(0.9)),
     ));
-    for (name, ns, share) in kernels.unwrap_or_default() {
-        context.output.print(&format!("{:>6.1}% {:>10.4} ms  {name}\n", share * 100.0, ms(ns)));
+    if let Some(profile) = profile {
+        context.output.print(&profile.table());
     }
-}
-
-/// The median time of each step with its share, the longest first.
-fn profile(
-    args: &Args,
-    compiled: &crate::compile::Compiled,
-    inputs: &[tcc_ir::tensor::Tensor],
-    pool: &dyn tcc_runtime::threads::Parallel,
-) -> Result<Vec<(String, u64, f64)>, Failure> {
-    const RUNS: usize = 9;
-    let steps = &compiled.model().steps;
-    let mut all: Vec<Vec<u64>> = vec![Vec::new(); steps.len()];
-    for _ in 0..RUNS {
-        let timings = compiled
-            .measure(inputs, pool, true)
-            .map_err(|e| Failure::Input(format!("{}: {e}", args.run.model.display())))?;
-        for timing in timings {
-            all[timing.step].push(timing.time.as_nanos() as u64);
-        }
-    }
-    let mut rows: Vec<(String, u64, f64)> = Vec::new();
-    for (step, times) in steps.iter().zip(&mut all) {
-        times.sort_unstable();
-        let name = match step {
-            Step::Kernel { name, .. } => name.clone(),
-            Step::Host { name, .. } => format!("{name} (interpreted)"),
-        };
-        rows.push((name, times[times.len() / 2], 0.0));
-    }
-    let total: u64 = rows.iter().map(|(_, ns, _)| ns).sum();
-    rows.iter_mut().for_each(|row| row.2 = row.1 as f64 / total.max(1) as f64);
-    rows.sort_by_key(|row| std::cmp::Reverse(row.1));
-    Ok(rows)
 }
 
 /// The most memory this process ever had, as the system counts it.

@@ -3,8 +3,8 @@
 use serde_json::json;
 use tcc_lowering::pass::bisect;
 
+use super::model::read_one;
 use super::opt::{Samples, read_pipeline};
-use super::source::Text;
 use super::{Context, Failure};
 
 const EXAMPLES: &str = "Examples:
@@ -15,7 +15,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The text of a graph or a nest; `-` is standard input.
+    /// A model, or the text of a graph, a nest or a program; `-` is standard input.
     file: String,
     /// The pipeline, or `@` and a file that holds it.
     #[arg(long)]
@@ -25,14 +25,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let text = Text::read(&args.file)?;
     let pipeline = read_pipeline(&args.passes, &context.registry)?;
-    let ir = text.parse()?;
+    let ir = read_one(&args.file)?;
     let found = bisect(&ir, &pipeline, args.samples.options()).map_err(Failure::from_run)?;
     let Some(culprit) = found else {
         return Err(Failure::Input(format!(
             "{}: expected `{pipeline}` to change what it computes, but it does not on {} samples",
-            text.name,
+            args.file,
             args.samples.options().samples
         )));
     };

@@ -1,13 +1,16 @@
-//! `tcc explain`: which rewrites the graph of a model went through, what they saved, what they do to numbers.
+//! `tcc explain`: which rewrites the graph of a model went through and why they hold, what they saved, what they
+//! do to numbers, and which nodes became one kernel.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
-use tcc_lowering::eqsat::{Optimizer, Report, Rule, builtin_rules, read_rules};
+use tcc_lowering::eqsat::{Optimizer, Report, Rule, Step, builtin_rules, read_rules};
+use tcc_lowering::graph_to_loops::lower_graph;
 use tcc_lowering::pass::{Ir, Pipeline, RunOptions, run as run_pipeline};
 
 use super::model::{CompileArgs, load_graph};
+use super::picture::Picture;
 use super::{Context, Failure};
 
 /// Show which rewrites a model's graph goes through, with costs before and after.
@@ -20,6 +23,18 @@ pub(super) struct Args {
     /// Show what every rule did to the e-graph, also those that the result owes nothing to.
     #[arg(long)]
     growth: bool,
+    /// Show the proof of every node that was replaced.
+    #[arg(long)]
+    proofs: bool,
+    /// Show the proofs of the nodes whose name, before or after contains this.
+    #[arg(long, value_name = "X")]
+    node: Option<String>,
+    /// Write the kernels and what they hold as a page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the kernels and what they hold as a graph for Graphviz.
+    #[arg(long, value_name = "FILE")]
+    dot: Option<PathBuf>,
 }
 
 /// The passes before rewriting, as when compiling.
@@ -42,6 +57,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
     let (next, report) = optimizer.run(&graph, &mut || true);
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
+    let wanted = |step: &Step| {
+        let Some(part) = &args.node else { return true };
+        let named = step.origin.as_ref().is_some_and(|o| o.contains(part.as_str()));
+        named || step.before.contains(part.as_str()) || step.after.contains(part.as_str())
+    };
+    let steps = if args.proofs || args.node.is_some() { optimizer.explain(&graph).2 } else { Vec::new() };
+    let steps: Vec<Step> = steps.into_iter().filter(wanted).collect();
+    if args.html.is_some() || args.dot.is_some() {
+        let lowered = compiler.optimised(&graph).map_err(|e| fail(&e))?;
+        let picture = Picture::new(&lowered, &lower_graph(&lowered));
+        for (path, text) in [(&args.html, picture.html(&name)), (&args.dot, picture.dot())] {
+            if let Some(path) = path {
+                std::fs::write(path, text).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+            }
+        }
+    }
     let nodes = [imported, graph.node_count(), next.as_ref().unwrap_or(&graph).node_count()];
     let text = |rule: &str| rules.find(rule).map_or("", |r: &Rule| r.text.as_str()).to_owned();
     if context.output.json {
@@ -66,6 +97,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             "nodes": nodes, "cost_before": report.before, "cost_after": report.after, "ms": elapsed,
             "iterations": report.saturation.iterations, "e_nodes": report.saturation.nodes,
             "saturated": report.saturation.saturated, "used": used, "growth": growth, "kept": report.kept,
+            "steps": steps.iter().map(step_json).collect::<Vec<_>>(),
         });
         context.output.print(&format!("{report}\n"));
         return Ok(());
@@ -74,7 +106,40 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     if args.growth {
         context.output.print(&grown(&report));
     }
+    if args.proofs || args.node.is_some() {
+        context.output.print(&proven(&steps));
+    }
     Ok(())
+}
+
+fn step_json(step: &Step) -> serde_json::Value {
+    let line = |l: &tcc_lowering::eqsat::Line| json!({ "rule": l.rule, "backwards": l.backwards, "inside": l.inside, "term": l.term });
+    json!({
+        "origin": step.origin.as_deref(), "before": step.before, "after": step.after,
+        "cost_before": step.cost[0], "cost_after": step.cost[1],
+        "proof": step.proof.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+fn proven(steps: &[Step]) -> String {
+    let mut out = format!("\nnodes that were replaced: {}\n", steps.len());
+    for step in steps {
+        let [before, after] = step.cost.map(|ns| ns / 1e3);
+        let origin = step.origin.as_deref().unwrap_or("a node without a name");
+        out += &format!("\n{origin}: {before:.1} us before, {after:.1} us after\n    {}\n", step.before);
+        for line in &step.proof {
+            let way = if line.backwards { " backwards" } else { "" };
+            let rule = line.rule.as_deref().unwrap_or("equal operands");
+            let inside = if line.inside.is_empty() {
+                String::new()
+            } else {
+                format!(", in the operands: {}", line.inside.join(", "))
+            };
+            out += &format!("  = by {rule}{way}{inside}\n    {}\n", line.term);
+        }
+        out += &format!("  is written as\n    {}\n", step.after);
+    }
+    out
 }
 
 fn shown(report: &Report, nodes: [usize; 3], elapsed: f64, text: &dyn Fn(&str) -> String) -> String {

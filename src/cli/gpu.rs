@@ -24,6 +24,9 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Option<(GpuModel, Option<GpuTarge
     if gpus.is_empty() && !args.model.join("manifest.json").is_file() {
         return Ok(None);
     }
+    if args.compile.count() > 1 {
+        return Err(Failure::Usage("--target: expected one target to run on, got several".to_owned()));
+    }
     match load(&args.model)? {
         Model::Gpu(model) => Ok(Some((model, gpus.first().copied()))),
         Model::Graph(graph) => {

@@ -1,4 +1,4 @@
-//! `tcc inspect`: what a model is made of.
+//! `tcc inspect`: what a model or an artifact is made of.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,21 +8,22 @@ use tcc_ir::dim::Dim;
 use tcc_ir::graph::{Attr, Graph, Op, Value};
 use tcc_ir::shape::TensorType;
 
-use super::model::load_graph;
+use super::model::{load_graph, starts_with_magic};
 use super::work::{Work, work};
-use super::{Context, Failure};
+use super::{Context, Failure, artifact};
 
 const EXAMPLES: &str = "Examples:
   tcc inspect model.onnx
   tcc inspect model.onnx --nodes             the work of every node
   tcc inspect model.onnx --json              the same for programs
+  tcc inspect model.tcc                      where an artifact comes from, and whether it is whole
   tcc inspect model.onnx --dot | dot -Tsvg   a picture";
 
-/// Show inputs, outputs, ops, parameters and work of a model.
+/// Show inputs, outputs, ops, parameters and work of a model, or what an artifact says of itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A model: ONNX, graph.json, or the text of a graph.
+    /// A model (ONNX, graph.json, the text of a graph) or an artifact.
     model: PathBuf,
     /// Print the graph for Graphviz.
     #[arg(long)]
@@ -36,6 +37,9 @@ pub(super) struct Args {
 const LARGEST: usize = 10;
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    if starts_with_magic(&args.model) {
+        return artifact::inspect(&args.model, context);
+    }
     let graph = load_graph(&args.model)?;
     if args.dot {
         context.output.print(&dot(&graph));

@@ -3,6 +3,7 @@
 //! Exit codes are 0 for done, 1 for an input that is wrong or unsupported, 2 for wrong usage. A panic is a
 //! mistake of ours; it is caught, said to be one, and ends with 1.
 
+mod artifact;
 mod bench;
 mod bisect;
 mod compile;
@@ -16,6 +17,8 @@ mod onnx;
 mod ops;
 mod opt;
 mod output;
+mod picture;
+mod profile;
 mod reduce;
 mod run;
 pub mod source;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tcc_ir::dim::{Bindings, Symbol};
 use tcc_ir::graph::Graph;
 use tcc_ir::import::json::from_json;
+use tcc_ir::import::onnx::import_bytes;
 use tcc_ir::tensor::Tensor;
 use tcc_ir::weights::{npy, npz};
 use tcc_lowering::pass::{Ir, Level};
-use tcc_lowering::pipeline::Strictness;
+use tcc_lowering::pipeline::{self, Strictness};
 use tcc_runtime::threads::{Inline, Parallel, Pool, PoolConfig};
 
 use super::gpu;
@@ -47,7 +48,7 @@ pub(super) struct CompileArgs {
     /// What makes the machine code.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// The processor or GPU to make it for, or several for as many results; `tcc targets` lists them.
+    /// The processor or GPU to make it for, or several for code for each; `tcc targets` lists them.
     #[arg(long, value_name = "TARGET", default_value = "native", value_delimiter = ',')]
     target: Vec<String>,
     /// The value of a symbolic extent; may be repeated.
@@ -56,6 +57,9 @@ pub(super) struct CompileArgs {
     /// What rewrites of the graph may do to numbers.
     #[arg(long, value_enum, default_value = "default")]
     numerics: Numerics,
+    /// What products of f32 are computed in; sums stay f32.
+    #[arg(long, value_enum, default_value = "kept")]
+    precision: Precision,
     /// A file with rewrite rules beyond those that are built in.
     #[arg(long, value_name = "FILE")]
     rules: Option<String>,
@@ -69,6 +73,16 @@ enum Numerics {
     Default,
     /// Approximate within stated bounds.
     Fast,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Precision {
+    /// What the model says.
+    Kept,
+    /// Operands rounded to bf16.
+    Bf16,
+    /// Operands rounded to f16.
+    F16,
 }
 
 impl CompileArgs {
@@ -90,6 +104,11 @@ impl CompileArgs {
             Failure::Usage(format!("--bind: expected NAME=VALUE with an integer, got {text:?}"))
         };
         self.bind.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
+    }
+
+    /// How many targets are named.
+    pub(super) fn count(&self) -> usize {
+        self.target.len()
     }
 
     /// What `--target` names, in order.
@@ -123,6 +142,14 @@ impl CompileArgs {
         }
     }
 
+    fn precision(&self) -> pipeline::Precision {
+        match self.precision {
+            Precision::Kept => pipeline::Precision::Kept,
+            Precision::Bf16 => pipeline::Precision::Bf16,
+            Precision::F16 => pipeline::Precision::F16,
+        }
+    }
+
     /// The file with more rules.
     pub(super) fn rules(&self) -> Option<&str> {
         self.rules.as_deref()
@@ -141,6 +168,7 @@ impl CompileArgs {
     /// A compiler with all options but the target.
     pub(super) fn any_target(&self) -> Result<Compiler, Failure> {
         let compiler = Compiler::new().backend(self.backend()?).strictness(self.strictness());
+        let compiler = compiler.precision(self.precision());
         let compiler = self.rules.iter().fold(compiler, |c, path| c.rules(path));
         Ok(self.bindings()?.iter().fold(compiler, |c, (name, value)| c.bind(name, *value)))
     }
@@ -196,7 +224,7 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
             let text = source.into_text()?;
             from_json(&text.text, folder).map_err(|e| Failure::Input(format!("{name}: not a graph\n{e}")))
         }
-        Format::Text(Level::Graph) => match source.into_text()?.parse()? {
+        Format::Text(Level::Graph) => match source.into_text()?.parse_one()? {
             Ir::Graph(graph) => Ok(graph),
             _ => Err(Failure::Input(format!("{name}: expected a graph"))),
         },
@@ -208,7 +236,37 @@ pub(super) fn load_graph(path: &Path) -> Result<Graph, Failure> {
     }
 }
 
-fn starts_with_magic(path: &Path) -> bool {
+/// Reads a model, or all programs of a text, from a file or standard input.
+pub(super) fn read_ir(path: &str) -> Result<Vec<Ir>, Failure> {
+    let source = Source::read(path)?;
+    match source.format() {
+        Format::Text(_) | Format::Unknown => source.into_text()?.parse(),
+        Format::Binary if path == "-" => {
+            let graph = import_bytes(source.bytes.into(), None, &source.name);
+            Ok(vec![Ir::Graph(graph.map_err(|report| Failure::Input(report.to_string()))?)])
+        }
+        Format::Json if path == "-" => {
+            let text = source.into_text()?;
+            let graph = from_json(&text.text, Path::new("."));
+            Ok(vec![Ir::Graph(
+                graph.map_err(|e| Failure::Input(format!("{}: not a graph\n{e}", text.name)))?,
+            )])
+        }
+        Format::Json | Format::Binary => load_graph(Path::new(path)).map(|graph| vec![Ir::Graph(graph)]),
+    }
+}
+
+/// Reads what is one program.
+pub(super) fn read_one(path: &str) -> Result<Ir, Failure> {
+    let mut all = read_ir(path)?;
+    match (all.pop(), all.len()) {
+        (Some(ir), 0) => Ok(ir),
+        (_, more) => Err(Failure::Input(format!("{path}: expected one program, got {}", more + 1))),
+    }
+}
+
+/// Whether a file is an artifact.
+pub(super) fn starts_with_magic(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 8];
     let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));

@@ -8,6 +8,7 @@ use tcc_lowering::pass::{
     Applied, CheckOptions, Ir, PassDef, Pipeline, Registry, RunOptions, run as run_pipeline,
 };
 
+use super::model::read_ir;
 use super::source::Text;
 use super::{Context, Failure, write_file};
 use crate::reference;
@@ -16,14 +17,16 @@ const EXAMPLES: &str = "Examples:
   tcc opt model.tcc                                    reads, verifies and prints
   tcc opt model.tcc --passes fold,cse,dce --check      compares with the interpreter after each pass
   tcc opt nest.tcc --passes 'unroll-small{limit=8}'    a pass with an option
+  tcc compile m.onnx --emit nest | tcc opt -           all kernels of a model
   tcc opt model.tcc --passes @pipeline.txt --time      a pipeline from a file
   tcc opt --list                                       the passes there are";
 
-/// Run passes over a graph or a nest and print what becomes of it.
+/// Run passes over a model or the text of any level and print what becomes of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The text of a graph or a nest; `-` is standard input.
+    /// A model (ONNX, graph.json), or texts of graphs, nests with schedules for them, or programs; `-` is standard
+    /// input.
     #[arg(required_unless_present = "list")]
     file: Option<String>,
     /// The pipeline, or `@` and a file that holds it.
@@ -82,9 +85,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         return list(args.format, context);
     }
     // The parser requires a file where there is no list.
-    let text = Text::read(args.file.as_deref().unwrap_or("-"))?;
+    let all = read_ir(args.file.as_deref().unwrap_or("-"))?;
     let pipeline = read_pipeline(&args.passes, &context.registry)?;
-    let ir = text.parse()?;
     let options = RunOptions {
         verify: true,
         diff: args.dump_each,
@@ -93,8 +95,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     };
     let mut log: Vec<Applied> = Vec::new();
     let mut progress = context.output.progress();
-    let done = run_pipeline(ir, &pipeline, &options, &mut |applied| {
-        progress.at(&format!("{} done ({} of {})", applied.step, log.len() + 1, pipeline.steps.len()));
+    let steps = pipeline.steps.len() * all.len();
+    let mut report = |applied: &Applied| {
+        progress.at(&format!("{} done ({} of {steps})", applied.step, log.len() + 1));
         if args.dump_each && !context.output.json {
             context.output.error(&dump(applied));
         }
@@ -104,17 +107,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             context.output.say(&format!("note: `{}` could not be checked: {reason}\n", applied.step));
         }
         log.push(applied.clone());
-    });
+    };
+    let one = |ir| run_pipeline(ir, &pipeline, &options, &mut report);
+    let done: Result<Vec<Ir>, _> = all.into_iter().map(one).collect();
     drop(progress);
-    let ir = done.map_err(Failure::from_run)?;
+    let done = done.map_err(Failure::from_run)?;
     if args.time && !context.output.json {
         context.output.error(&times(&log));
     }
-    deliver(args, context, &ir, &log)
+    deliver(args, context, &done, &log)
 }
 
-fn deliver(args: &Args, context: &Context, ir: &Ir, log: &[Applied]) -> Result<(), Failure> {
-    let text = ir.to_string();
+fn deliver(args: &Args, context: &Context, all: &[Ir], log: &[Applied]) -> Result<(), Failure> {
+    let texts: Vec<String> = all.iter().map(Ir::to_string).collect();
+    let text = texts.join("\n");
     if let Some(path) = &args.output {
         write_file(path, text.as_bytes()).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
     }

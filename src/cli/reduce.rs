@@ -8,8 +8,8 @@ use tcc_lowering::pass::{
     CheckOptions, Ir, Pipeline, ReduceOptions, RunError, RunOptions, reduce, run as run_pipeline,
 };
 
+use super::model::read_one;
 use super::opt::{Samples, read_pipeline};
-use super::source::Text;
 use super::{Context, Failure, write_file};
 
 const EXAMPLES: &str = "Examples:
@@ -39,13 +39,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let text = Text::read(&args.file)?;
-    let Ir::Graph(graph) = text.parse()? else {
-        return Err(Failure::Input(format!("{}: expected a graph, got a nest", text.name)));
+    let graph = match read_one(&args.file)? {
+        Ir::Graph(graph) => graph,
+        other => {
+            return Err(Failure::Input(format!("{}: expected a graph, got a {}", args.file, other.level())));
+        }
     };
     let mut test = Test::new(args, context)?;
     let Some(kind) = test.failure(&graph)? else {
-        return Err(Failure::Input(format!("{}: expected a graph that fails, but it does not", text.name)));
+        return Err(Failure::Input(format!("{}: expected a graph that fails, but it does not", args.file)));
     };
     context.output.detail(&format!("the failure to keep: {kind}\n"));
     let mut progress = context.output.progress();

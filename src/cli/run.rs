@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let outputs = compiled.run(&inputs, &*pool).map_err(|e| fail(&e))?.outputs;
         let ran = start.elapsed();
         let names = compiled.model().outputs.iter().map(|p| p.name.clone()).collect();
-        let how = format!("{} on {threads} threads", args.run.compile.backend()?.name());
+        let how = format!("{} on {threads} threads", compiled.backend());
         (names, outputs, how, prepared, ran)
     };
     if let Some(path) = &args.output {

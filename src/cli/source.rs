@@ -4,7 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 use tcc_ir::diag::{Diag, Diags, Span};
+use tcc_ir::text::Cursor;
 use tcc_lowering::pass::{Ir, Level};
+use tcc_lowering::schedule::parse_schedules;
 
 use super::Failure;
 
@@ -26,7 +28,7 @@ pub enum Format {
 pub struct Source {
     /// The path, or `<stdin>`.
     pub name: String,
-    /// The content.
+    /// The content; of what is no text, only as much of it as tells what it is.
     pub bytes: Vec<u8>,
 }
 
@@ -54,11 +56,18 @@ impl Source {
             "-" => ("<stdin>", Box::new(std::io::stdin().lock())),
             path => (path, Box::new(std::fs::File::open(Path::new(path)).map_err(io)?)),
         };
-        let read = reader.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(io)?;
-        if read as u64 > MAX_TEXT {
+        let mut reader = reader.take(MAX_TEXT + 1);
+        reader.by_ref().take(SNIFFED as u64).read_to_end(&mut bytes).map_err(io)?;
+        let mut source = Source { name: name.to_owned(), bytes };
+        // Who reads binary models maps them, however large they are.
+        if source.format() == Format::Binary && path != "-" {
+            return Ok(source);
+        }
+        reader.read_to_end(&mut source.bytes).map_err(io)?;
+        if source.bytes.len() as u64 > MAX_TEXT {
             return Err(Failure::Input(format!("{name}: expected at most {MAX_TEXT} bytes, got more")));
         }
-        Ok(Source { name: name.to_owned(), bytes })
+        Ok(source)
     }
 
     /// What it holds, by its first bytes.
@@ -108,8 +117,78 @@ impl Text {
         Failure::Text { file: self.name.clone(), text: self.text.clone(), diags }
     }
 
-    /// The program that it is the text of.
-    pub fn parse(&self) -> Result<Ir, Failure> {
-        Ir::parse(&self.text).map_err(|diags| self.failure(diags))
+    /// The programs that it is the text of, each begun on a line of its own. A schedule among them is applied to the
+    /// nest of its name; the problems of all are reported together.
+    pub fn parse(&self) -> Result<Vec<Ir>, Failure> {
+        let (mut all, mut diags) = (Vec::new(), Diags::default());
+        let mut schedules = Vec::new();
+        for (start, text) in sections(&self.text) {
+            let read = if Cursor::new(text).peek(SCHEDULE) {
+                parse_schedules(text).map(|found| schedules.extend(found.into_iter().map(|s| (start, s))))
+            } else {
+                Ir::parse(text).map(|ir| all.push(ir))
+            };
+            if let Err(found) = read {
+                diags.0.extend(found.0.into_iter().map(|diag| moved(diag, start)));
+            }
+        }
+        for (start, schedule) in schedules {
+            let same = |ir: &&mut Ir| ir.level() == Level::Nest && ir.name() == schedule.name;
+            let place = Span::new(start, start + SCHEDULE.len());
+            match all.iter_mut().find(same) {
+                Some(Ir::Nest(nest)) => match schedule.apply(nest) {
+                    Ok(next) => *nest = next,
+                    Err(e) => diags.push(Diag::at(place, "schedule", e.to_string())),
+                },
+                _ if diags.0.is_empty() => {
+                    let message = format!("expected a nest @{} to schedule, got none", schedule.name);
+                    diags.push(Diag::at(place, "schedule", message));
+                }
+                _ => {}
+            }
+        }
+        diags.into_result().map(|()| all).map_err(|diags| self.failure(diags))
     }
+
+    /// The one program that it is the text of.
+    pub fn parse_one(&self) -> Result<Ir, Failure> {
+        let mut all = self.parse()?;
+        match (all.pop(), all.len()) {
+            (Some(ir), 0) => Ok(ir),
+            (_, more) => {
+                Err(Failure::Input(format!("{}: expected one program, got {}", self.name, more + 1)))
+            }
+        }
+    }
+}
+
+/// The word that schedules begin with.
+const SCHEDULE: &str = "schedule";
+
+/// The parts of a text that begin with `graph @`, `nest @`, `program @` or `schedule @` at the start of a line, with
+/// where they start; what stands before the first belongs to it.
+fn sections(text: &str) -> Vec<(usize, &str)> {
+    let begins = |line: &str| {
+        let words = Level::ALL.iter().map(|l| l.keyword()).chain([SCHEDULE]);
+        words.into_iter().any(|w| line.strip_prefix(w).is_some_and(|rest| rest.trim_start().starts_with('@')))
+    };
+    let (mut starts, mut at) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if begins(line) {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    match starts.first_mut() {
+        Some(first) => *first = 0,
+        None => starts.push(0),
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(start, end)| (*start, &text[*start..end])).collect()
+}
+
+/// A problem of a section as one of the whole text.
+fn moved(diag: Diag, by: usize) -> Diag {
+    let span = diag.span.map(|s| Span::new(s.start as usize + by, s.end as usize + by));
+    Diag { span, ..diag }
 }

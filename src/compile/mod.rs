@@ -2,6 +2,8 @@
 
 pub mod gpu;
 mod host;
+pub mod linked;
+mod operations;
 mod plan;
 mod session;
 mod target;
@@ -16,12 +18,13 @@ use tcc_ir::diag::Diags;
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Graph, Violation};
+use tcc_ir::numerics::Numerics;
 use tcc_ir::tensor::{Tensor, TensorError};
 use tcc_lowering::graph_to_loops::{Work, lower_graph};
 use tcc_lowering::pass::RunError as PassRunError;
-use tcc_lowering::pipeline::{GraphOptions, Strictness, optimise};
+use tcc_lowering::pipeline::{GraphOptions, Precision, Strictness, optimise, optimise_and_report};
 use tcc_lowering::schedule::plan as plan_schedule;
-use tcc_runtime::artifact::{Artifact, ArtifactError};
+use tcc_runtime::artifact::{Artifact, ArtifactError, Inexact, Provenance, Variant};
 use tcc_runtime::model::{
     Executable, Expr, Means, Model, Op as ExprOp, Outcome, Param, RunError, TensorView, Timing,
 };
@@ -95,6 +98,7 @@ pub struct Compiler {
     target: CpuTarget,
     bindings: Vec<(Symbol, i64)>,
     options: GraphOptions,
+    name: String,
 }
 
 impl Default for Compiler {
@@ -104,6 +108,7 @@ impl Default for Compiler {
             target: native(),
             bindings: Vec::new(),
             options: GraphOptions::default(),
+            name: "native".to_owned(),
         }
     }
 }
@@ -126,6 +131,12 @@ impl Compiler {
         self
     }
 
+    /// What artifacts call the target.
+    pub fn target_name(mut self, name: &str) -> Compiler {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// Fixes the value of a symbolic extent.
     pub fn bind(mut self, symbol: &str, value: i64) -> Compiler {
         self.bindings.push((Symbol::new(symbol), value));
@@ -135,6 +146,12 @@ impl Compiler {
     /// Says what rewrites of the graph may do to numbers.
     pub fn strictness(mut self, strictness: Strictness) -> Compiler {
         self.options.strictness = strictness;
+        self
+    }
+
+    /// Says what products of f32 are computed in.
+    pub fn precision(mut self, precision: Precision) -> Compiler {
+        self.options.precision = precision;
         self
     }
 
@@ -162,6 +179,11 @@ impl Compiler {
         }
         let value = |s: &Symbol| self.bindings.iter().find(|(name, _)| name == s).map(|(_, v)| Dim::from(*v));
         graph.substitute(&value).map_err(CompileError::Binding)
+    }
+
+    /// The graph in the form that its kernels are made from.
+    pub fn optimised(&self, graph: &Graph) -> Result<Graph, CompileError> {
+        Ok(optimise(graph, &self.target.schedule(), &self.options)?)
     }
 
     /// The text of a stage.
@@ -193,10 +215,64 @@ impl Compiler {
     /// Compiles a graph, for whatever processor.
     pub fn translate(&self, graph: &Graph) -> Result<Translated, CompileError> {
         let graph = if self.bindings.is_empty() { graph.clone() } else { self.specialise(graph)? };
-        let graph = optimise(&graph, &self.target.schedule(), &self.options)?;
-        let parts = plan::plan(&graph, self.backend, &self.target)?;
+        let _span = tracing::info_span!("translate", graph = %graph.name).entered();
+        let mut ledger: Vec<Inexact> = Vec::new();
+        let graph = optimise_and_report(&graph, &self.target.schedule(), &self.options, &mut |applied| {
+            let inexact = applied.owed.iter().filter(|o| o.numerics != Numerics::Exact);
+            ledger.extend(inexact.map(|o| Inexact {
+                rewrite: o.rewrite.clone(),
+                numerics: o.numerics.to_string(),
+                count: o.count,
+            }));
+        })?;
+        let mut parts = plan::plan(&graph, self.backend, &self.target)?;
+        parts.model.flush_denormals = self.options.strictness == Strictness::Fast;
+        let origin = Origin {
+            target: self.name.clone(),
+            backend: self.backend.name().to_owned(),
+            arch: self.target.arch.to_owned(),
+            features: self.target.features.clone(),
+            ledger,
+            provenance: self.provenance(&graph.name),
+        };
         let target = self.target.clone();
-        Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target })
+        Ok(Translated { model: parts.model, host: parts.host, report: parts.report, target, origin })
+    }
+
+    /// What artifacts say of where they come from, apart from the model's file.
+    pub fn provenance(&self, model: &str) -> Provenance {
+        Provenance {
+            made_by: format!("tcc {}", env!("CARGO_PKG_VERSION")),
+            model: model.to_owned(),
+            model_sha256: None,
+            numerics: format!("{:?}", self.options.strictness).to_lowercase(),
+            bindings: self.bindings.iter().map(|(s, v)| (s.to_string(), *v)).collect(),
+        }
+    }
+}
+
+/// What an artifact says of a model beside the model.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    target: String,
+    backend: String,
+    arch: String,
+    features: Vec<String>,
+    ledger: Vec<Inexact>,
+    provenance: Provenance,
+}
+
+impl Origin {
+    fn variant(&self, model: &Model, host: &[host::HostWork]) -> Variant {
+        Variant {
+            target: self.target.clone(),
+            backend: self.backend.clone(),
+            arch: self.arch.clone(),
+            features: self.features.clone(),
+            model: model.clone(),
+            host: host.iter().map(ToString::to_string).collect(),
+            ledger: self.ledger.clone(),
+        }
     }
 }
 
@@ -206,6 +282,7 @@ pub struct Translated {
     host: Vec<host::HostWork>,
     report: Report,
     target: CpuTarget,
+    origin: Origin,
 }
 
 impl Translated {
@@ -218,20 +295,24 @@ impl Translated {
             executable: Arc::new(Executable::new(self.model)?),
             host: Arc::new(self.host),
             report: self.report,
-            arch: self.target.arch.to_owned(),
-            features: self.target.features,
+            origin: self.origin,
         })
     }
 
     /// Writes the model as an artifact, which [`Compiled::open`] and the runtime read.
     pub fn write(&self, out: &mut impl std::io::Write) -> Result<(), ArtifactError> {
-        let artifact = Artifact {
-            model: self.model.clone(),
-            arch: self.target.arch.to_owned(),
-            features: self.target.features.clone(),
-            host: self.host.iter().map(ToString::to_string).collect(),
-        };
-        artifact.write(out)
+        let provenance = self.origin.provenance.clone();
+        Artifact { provenance, variants: vec![self.variant()] }.write(out)
+    }
+
+    /// The model as one of the variants of an artifact.
+    pub fn variant(&self) -> Variant {
+        self.origin.variant(&self.model, &self.host)
+    }
+
+    /// The rewrites that may have changed the bits of results.
+    pub fn ledger(&self) -> &[Inexact] {
+        &self.origin.ledger
     }
 
     /// The model as data.
@@ -251,8 +332,7 @@ pub struct Compiled {
     executable: Arc<Executable>,
     host: Arc<Vec<host::HostWork>>,
     report: Report,
-    arch: String,
-    features: Vec<String>,
+    origin: Origin,
 }
 
 /// A stage of compilation that has a text.
@@ -294,27 +374,35 @@ pub struct Run {
 impl Compiled {
     /// Writes the model as an artifact, which [`Compiled::open`] and the runtime read.
     pub fn write(&self, out: &mut impl std::io::Write) -> Result<(), ArtifactError> {
-        let artifact = Artifact {
-            model: self.model().clone(),
-            arch: self.arch.clone(),
-            features: self.features.clone(),
-            host: self.host.iter().map(ToString::to_string).collect(),
-        };
-        artifact.write(out)
+        let provenance = self.origin.provenance.clone();
+        Artifact { provenance, variants: vec![self.origin.variant(self.model(), &self.host)] }.write(out)
+    }
+
+    /// What made the code.
+    pub fn backend(&self) -> &str {
+        &self.origin.backend
     }
 
     /// Maps an artifact; steps that need the interpreter run in it.
     pub fn open(path: &Path) -> Result<Compiled, OpenError> {
         let artifact = Artifact::open(path)?;
-        let host = artifact.host.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Diags>>()?;
-        let executable = Executable::new(artifact.model)?;
+        let provenance = artifact.provenance.clone();
+        let variant = artifact.choose()?;
+        let host = variant.host.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Diags>>()?;
+        let executable = Executable::new(variant.model)?;
         let report = Report { calls: executable.model().steps.len(), ..Report::default() };
         Ok(Compiled {
             executable: Arc::new(executable),
             host: Arc::new(host),
             report,
-            arch: artifact.arch,
-            features: artifact.features,
+            origin: Origin {
+                target: variant.target,
+                backend: variant.backend,
+                arch: variant.arch,
+                features: variant.features,
+                ledger: variant.ledger,
+                provenance,
+            },
         })
     }
 

@@ -10,12 +10,13 @@ use tcc_ir::shape::TensorType;
 use tcc_ir::tensor::Tensor;
 use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph};
 use tcc_lowering::loops_to_mem::lower_nest;
-use tcc_lowering::mem_passes::expand_functions;
+use tcc_lowering::mem_passes::{expand_functions, fuse_multiply_adds};
 use tcc_lowering::memory_plan::{Lifetime, lower_bound, place};
 use tcc_lowering::schedule::schedule;
 use tcc_runtime::model::{BufferDef, Constant, Expr, Model, Op as ExprOp, Param, Place, Step};
 
 use super::host::HostWork;
+use super::operations::{arithmetic, operations};
 use super::target::Schedulable;
 use super::{CompileError, Report};
 
@@ -39,6 +40,8 @@ pub(super) fn plan(
     for stage in &stages {
         planner.stage(stage, backend, target)?;
     }
+    let _span =
+        tracing::info_span!("emit", backend = backend.name(), kernels = planner.programs.len()).entered();
     planner.outputs()?;
     planner.report.kernels = planner.programs.len();
     planner.model.functions = planner.programs.iter().map(|p| p.name.clone()).collect();
@@ -58,20 +61,29 @@ pub(super) struct Planner<'g> {
     programs: Vec<Program>,
     /// Programs by their text, so that equal kernels are compiled once.
     known: FxHashMap<String, u32>,
+    /// Nests by their text, so that equal ones are scheduled and lowered once.
+    lowered: FxHashMap<String, u32>,
     pub(super) report: Report,
 }
 
 impl<'g> Planner<'g> {
     pub(super) fn new(graph: &'g Graph) -> Self {
         let symbols = graph.symbols();
+        let ranges = symbols.iter().map(|s| graph.ranges.get(s)).map(|range| [range.lo, range.hi]);
+        let model = Model {
+            symbols: symbols.iter().map(ToString::to_string).collect(),
+            ranges: ranges.collect(),
+            ..Model::default()
+        };
         Planner {
             graph,
-            model: Model { symbols: symbols.iter().map(ToString::to_string).collect(), ..Model::default() },
+            model,
             numbers: symbols.into_iter().enumerate().map(|(i, s)| (s, i as u32)).collect(),
             buffers: FxHashMap::default(),
             host: Vec::new(),
             programs: Vec::new(),
             known: FxHashMap::default(),
+            lowered: FxHashMap::default(),
             report: Report::default(),
         }
     }
@@ -80,6 +92,12 @@ impl<'g> Planner<'g> {
         let mut ops = Vec::new();
         self.push_dim(dim, &mut ops);
         Expr(ops)
+    }
+
+    /// An expression over the model's symbols; nothing at all where there are others in it.
+    fn known_expr(&self, dim: &Dim) -> Expr {
+        let known = dim.symbols().iter().all(|s| self.numbers.contains_key(s));
+        if known { self.expr(dim) } else { Expr::constant(0) }
     }
 
     fn push_dim(&self, dim: &Dim, ops: &mut Vec<ExprOp>) {
@@ -240,6 +258,31 @@ impl<'g> Planner<'g> {
             self.host_step(HostWork::Nest(nest.clone()), &nest.name, inputs, outputs);
             return Ok(());
         }
+        let function = self.function(nest, target);
+        let program = &self.programs[function as usize];
+        let numbers =
+            program.symbols().iter().map(|s| self.numbers.get(s).copied().unwrap_or(u32::MAX)).collect();
+        let step = Step::Kernel {
+            function,
+            buffers: inputs.into_iter().chain(outputs).collect(),
+            symbols: numbers,
+            tiles: self.expr(&program.tiles()),
+            scratch: self.expr(&scratch_bytes(program)),
+            name: program.name.clone(),
+            operations: self.known_expr(&operations(nest)),
+            arithmetic: arithmetic(nest),
+        };
+        self.model.steps.push(step);
+        self.report.calls += 1;
+        Ok(())
+    }
+
+    /// The number of a nest's program, which is made if there is no equal one.
+    fn function(&mut self, nest: &Nest, target: &CpuTarget) -> u32 {
+        let unnamed = Nest { name: String::new(), ..nest.clone() }.to_string();
+        if let Some(function) = self.lowered.get(&unnamed) {
+            return *function;
+        }
         let mut program = program(nest, target);
         program.name.clear();
         let text = program.to_string();
@@ -253,20 +296,8 @@ impl<'g> Planner<'g> {
                 number
             }
         };
-        let program = &self.programs[function as usize];
-        let numbers =
-            program.symbols().iter().map(|s| self.numbers.get(s).copied().unwrap_or(u32::MAX)).collect();
-        let step = Step::Kernel {
-            function,
-            buffers: inputs.into_iter().chain(outputs).collect(),
-            symbols: numbers,
-            tiles: self.expr(&program.tiles()),
-            scratch: self.expr(&scratch_bytes(program)),
-            name: program.name.clone(),
-        };
-        self.model.steps.push(step);
-        self.report.calls += 1;
-        Ok(())
+        self.lowered.insert(unnamed, function);
+        function
     }
 
     /// A graph of one node.
@@ -302,12 +333,16 @@ impl<'g> Planner<'g> {
 /// The program of a nest under its default schedule.
 pub(super) fn program(nest: &Nest, target: &CpuTarget) -> Program {
     let mut program = lower_nest(&schedule(nest, &target.schedule()));
-    expand_functions(&mut program, target.has("avx2") || target.arch == "aarch64");
+    let fma = target.has("avx2") || target.arch == "aarch64";
+    expand_functions(&mut program, fma);
+    if fma {
+        fuse_multiply_adds(&mut program);
+    }
     program
 }
 
 /// The widest row of a micro-tile.
-const READ_BEYOND: i64 = 512;
+pub(super) const READ_BEYOND: i64 = 512;
 
 /// The types that a nest's memory and scalars have.
 pub(super) fn types(nest: &Nest) -> Vec<tcc_ir::dtype::DType> {

@@ -1,7 +1,8 @@
 //! Processors, as the backends and the schedules want them described.
 
-use tcc_codegen::{CpuTarget, NamedTarget};
-use tcc_lowering::schedule::{Facts, Machine};
+use tcc_codegen::{CpuTarget, NamedTarget, NarrowKernel};
+use tcc_ir::dtype::DType;
+use tcc_lowering::schedule::{Facts, Machine, MicroTile};
 use tcc_runtime::cpu::{Isa, recommended_isa};
 use tcc_runtime::kernels::{KernelKind, tile};
 
@@ -38,7 +39,22 @@ fn describe(arch: &'static str, isa: Isa) -> CpuTarget {
         f32_tile: f32_tile.symbol.to_owned(),
         tile_rows: f32_tile.mr as i64,
         tile_columns: f32_tile.nr as i64,
+        narrow: NARROW.iter().map(|(kind, a, b)| narrow(isa, *kind, *a, *b)).collect(),
     }
+}
+
+/// The kinds of micro-kernels for elements of fewer bits, with the types of their operands.
+const NARROW: [(KernelKind, DType, DType); 4] = [
+    (KernelKind::U8S8, DType::U8, DType::I8),
+    (KernelKind::S8S8, DType::I8, DType::I8),
+    (KernelKind::Bf16, DType::BF16, DType::BF16),
+    (KernelKind::F16, DType::F16, DType::F16),
+];
+
+fn narrow(isa: Isa, kind: KernelKind, a: DType, b: DType) -> NarrowKernel {
+    let kernel = tile(isa, kind);
+    let (rows, columns, group) = (kernel.mr as i64, kernel.nr as i64, kernel.k_step as u32);
+    NarrowKernel { a, b, symbol: kernel.symbol.to_owned(), rows, columns, group }
 }
 
 /// What schedules need to know of a target.
@@ -50,7 +66,20 @@ pub(super) trait Schedulable {
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
         let (tile_rows, tile_columns) = (self.tile_rows, self.tile_columns);
-        Machine { vector_bytes: 64, tile_rows, tile_columns, facts: Facts::default() }
+        let narrow = self.narrow.iter().map(|k| MicroTile {
+            a: k.a,
+            b: k.b,
+            rows: k.rows,
+            columns: k.columns,
+            group: i64::from(k.group),
+        });
+        Machine {
+            vector_bytes: 64,
+            tile_rows,
+            tile_columns,
+            narrow: narrow.collect(),
+            facts: Facts::default(),
+        }
     }
 }
 

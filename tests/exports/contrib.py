@@ -142,6 +142,18 @@ def attention_cases():
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total, cos, sin], 3, rotary
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total], 3, dict(sizes, softcap=2.0, scale=0.2)
     yield "GroupQueryAttention", [*one, *past(b, g, 6, d), *total], 3, dict(sizes, local_window_size=3)
+    # ONNX Runtime needs its results for keys and values wherever there are past ones.
+    for lengths in ([6, 3], [2, 5], [4, 0]):
+        uneven = [i32(lengths), s(max(lengths) + 1, np.int32)]
+        for attributes in (sizes, rotary, dict(sizes, local_window_size=2)):
+            yield "GroupQueryAttention", [
+                *one, *past(b, g, 6, d), *uneven, *([cos, sin] if "do_rotary" in attributes else [])], 3, attributes
+            constant = [*uneven[:1], fixed(uneven[1])]
+            yield "GroupQueryAttention", [
+                *one, *past(b, g, 6, d), *constant, *([cos, sin] if "do_rotary" in attributes else [])], 3, attributes
+    alone = [f(1, 3, h * d), f(1, 3, g * d), f(1, 3, g * d)]
+    yield "GroupQueryAttention", [*alone, *past(1, g, 6, d), i32([8]), s(9, np.int32), cos, sin], 3, rotary
+    yield "GroupQueryAttention", [*alone, *past(1, g, 6, d), i32([5]), s(6, np.int32), cos, sin], 3, rotary
 
 
 def quantised_cases():

@@ -63,7 +63,7 @@ fn split(text: &str) -> (Vec<&str>, Vec<Section<'_>>) {
         if let Some(command) = content.strip_prefix("test ").filter(|_| starts.is_empty()) {
             commands.push(command.trim());
         }
-        if content.starts_with("graph ") || content.starts_with("nest ") {
+        if ["graph ", "nest ", "program "].iter().any(|word| content.starts_with(word)) {
             starts.push((number + 1, at));
         }
         at += line.len();
@@ -266,6 +266,10 @@ fn dtypes(ir: &Ir) -> (Vec<DType>, Vec<DType>) {
         Ir::Nest(nest) => (
             nest.inputs.iter().map(|b| b.ty.dtype).collect(),
             nest.outputs.iter().map(|b| b.ty.dtype).collect(),
+        ),
+        Ir::Program(program) => (
+            program.inputs.iter().map(|m| m.dtype).collect(),
+            program.outputs.iter().map(|m| m.dtype).collect(),
         ),
     }
 }

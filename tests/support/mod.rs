@@ -4,6 +4,8 @@ pub(crate) mod filetest;
 pub(crate) mod generate;
 pub(crate) mod literal;
 pub(crate) mod nests;
+pub(crate) mod programs;
+pub(crate) mod vocabulary;
 
 use std::path::{Path, PathBuf};
 

@@ -98,7 +98,7 @@ pub(crate) fn step(nest: &Nest, number: usize, random: &mut Random) -> String {
     let (a, b, c, d, e, f) = (new("a"), new("b"), new("c"), new("d"), new("e"), new("f"));
     let named =
         |letter: &str| run.iter().map(|v| format!("{v}_{number}{letter}")).collect::<Vec<_>>().join(", ");
-    match random.below(17) {
+    match random.below(18) {
         0 => format!("split({one}, {factor}, bound) -> [{a}, {b}]"),
         1 | 2 => format!("split({one}, {factor}, peel) -> [{a}, {b}, {c}]"),
         3 => format!("split({one}, {factor}, guard) -> [{a}, {b}]"),
@@ -119,7 +119,13 @@ pub(crate) fn step(nest: &Nest, number: usize, random: &mut Random) -> String {
             let extents = vec!["16"; run.len()].join(", ");
             format!("expand({buffer}, [{list}], [{extents}], stack) -> {a}")
         }
-        15 => format!("isolate({}, [{list}]) -> [{}], [{}]", random.pick(&loops).0, named("z"), named("e")),
+        15 => format!("halve({one}, stack) -> {a}, [{b}, {c}]"),
+        16 => format!(
+            "isolate({}, [{list}]) -> [{}], [{}]",
+            loops.get(random.below(loops.len())).map_or("i0", |(v, _)| v),
+            named("z"),
+            named("e")
+        ),
         _ => match random.below(4) {
             0 => format!("pad({one}, 16)"),
             1 => format!("collapse({one})"),

@@ -141,6 +141,22 @@ impl Emit<'_> {
         }
     }
 
+    /// Neighbouring lanes of a register; whole parts are taken as they are.
+    pub(super) fn some_lanes(&mut self, to: Reg, from: Reg, first: u32) {
+        let ((form, targets), (held, sources)) =
+            (self.regs[to.0 as usize].clone(), self.regs[from.0 as usize].clone());
+        if form.packed && held.packed && first.is_multiple_of(4) {
+            for (target, source) in targets.into_iter().zip(&sources[first as usize / 4..]) {
+                let value = self.builder.use_var(*source);
+                self.builder.def_var(target, value);
+            }
+            return;
+        }
+        let lanes = self.program.ty(to).lanes;
+        let all: Vec<Value> = (first..first + lanes).map(|lane| self.lane(from, lane)).collect();
+        self.assemble(to, &all);
+    }
+
     /// An integer as an index.
     pub(super) fn widen_index(&mut self, value: Value, dtype: DType) -> Value {
         match (dtype.bits(), dtype.is_signed()) {

@@ -455,6 +455,16 @@ impl Emit<'_> {
     /// Bits are compared as they lie in memory, since narrow floats are held as wider ones.
     pub(super) fn bitcast(&mut self, reg: Reg, from: Reg) -> Result<(), EmitError> {
         let (to, source) = (self.program.ty(reg), self.program.ty(from).dtype);
+        let ((form, targets), (held, sources)) =
+            (self.regs[reg.0 as usize].clone(), self.regs[from.0 as usize].clone());
+        if form.is_packed_memory(to.dtype) && held.is_packed_memory(source) {
+            for (target, part) in targets.into_iter().zip(sources) {
+                let value = self.builder.use_var(part);
+                let value = if form.part == held.part { value } else { self.reinterpret(value, form.part) };
+                self.builder.def_var(target, value);
+            }
+            return Ok(());
+        }
         let mut all = Vec::new();
         for lane in 0..to.lanes {
             let x = self.lane(from, lane);

@@ -151,7 +151,10 @@ impl Emit<'_> {
             Inst::For { var, extent, kind, body } => self.looped(var, extent, *kind, body),
             Inst::If { conds, then, otherwise } => self.branch(conds, then, otherwise),
             Inst::Tile(tile) => self.tile(tile),
-            Inst::Barrier => Err(self.unsupported("expected a program for CPUs, got a barrier".to_owned())),
+            Inst::Barrier | Inst::Copy(_) | Inst::Commit | Inst::Wait { .. } => {
+                Err(self
+                    .unsupported("expected a program for CPUs, got what threads of a block do".to_owned()))
+            }
         }
     }
 
@@ -253,6 +256,7 @@ impl Emit<'_> {
                 let value = self.lane(*from, *lane);
                 self.fill(reg, value);
             }
+            Rhs::Lanes(from, first) => self.some_lanes(reg, *from, *first),
         }
         Ok(())
     }
@@ -353,11 +357,10 @@ impl Emit<'_> {
     }
 
     fn tile(&mut self, tile: &Tile) -> Result<(), EmitError> {
-        let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].1);
-        if [a, b, c] != [DType::F32; 3] {
-            return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
-        }
-        let name = self.target.f32_tile.clone();
+        let types = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].1);
+        let Some(name) = self.target.kernel(types, tile.group).map(str::to_owned) else {
+            return Err(self.unsupported(crate::no_kernel(types, tile.group)));
+        };
         let k = self.index(&tile.k);
         let mut args = vec![k];
         let panel = |emit: &mut Self, panel: &Panel, both: bool| {

@@ -15,7 +15,8 @@ fn depths(text: &str, opcode: Opcode) -> Vec<usize> {
     let program = parse_program(text).unwrap_or_else(|d| panic!("{}", d.render("program", text)));
     let features = ["sse2", "sse4.1", "avx2"].map(str::to_owned).to_vec();
     let f32_tile = "tcc_mk_f32_sse".to_owned();
-    let target = CpuTarget { arch: "x86_64", features, f32_tile, tile_rows: 4, tile_columns: 8 };
+    let target =
+        CpuTarget { arch: "x86_64", features, f32_tile, tile_rows: 4, tile_columns: 8, narrow: Vec::new() };
     let isa = build_isa(&target).unwrap();
     let builder = ObjectBuilder::new(isa, "test", cranelift_module::default_libcall_names()).unwrap();
     let mut module = ObjectModule::new(builder);

@@ -29,6 +29,9 @@ impl Emit<'_> {
         }
         let instruction = match (from.is_float(), to.dtype.is_float()) {
             (true, false) => {
+                if lanes > 1 && to.dtype.bits() <= 16 && a == "float" {
+                    return self.cast_to_few_bits(&value, to);
+                }
                 let sign = if to.dtype.is_signed() { 's' } else { 'u' };
                 let name = format!("llvm.fpto{sign}i.sat.{}.{}", spelled(b, lanes), spelled(a, lanes));
                 return self.call(&name, &target, &[&source], &[&value], "");
@@ -52,6 +55,26 @@ impl Emit<'_> {
         };
         let value = self.line(format_args!("{instruction} {source} {value} to {target}"));
         self.round_narrow(&value, to.dtype, lanes)
+    }
+
+    /// Vectors are limited before they go through 32 bits, which processors convert to at once; what is no number
+    /// becomes zero.
+    fn cast_to_few_bits(&mut self, value: &str, to: RegType) -> String {
+        let (bits, lanes) = (to.dtype.bits(), to.lanes);
+        let (floats, ints, bools) = (wide("float", lanes), wide("i32", lanes), wide("i1", lanes));
+        let (lo, hi) = match to.dtype.is_signed() {
+            true => (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1),
+            false => (0, (1i64 << bits) - 1),
+        };
+        let [zero, lo, hi] = [0, lo, hi].map(|n| number("float", n as f64, lanes));
+        let mut value = value.to_owned();
+        for (relation, limit, otherwise) in [("ord", &zero, &zero), ("ogt", &lo, &lo), ("olt", &hi, &hi)] {
+            let keeps = self.line(format_args!("fcmp {relation} {floats} {value}, {limit}"));
+            value = self.line(format_args!("select {bools} {keeps}, {floats} {value}, {floats} {otherwise}"));
+        }
+        let whole = self.line(format_args!("fptosi {floats} {value} to {ints}"));
+        let target = wide(held_scalar(to.dtype), lanes);
+        self.line(format_args!("trunc {ints} {whole} to {target}"))
     }
 
     /// The same bits, as they lie in memory, under another type.

@@ -28,6 +28,7 @@ pub(super) fn emit(program: &Program, target: &CpuTarget, module: &mut ModuleTex
         memories: FxHashMap::default(),
         ranges: program.ranges.clone(),
         taken: Dim::ZERO,
+        constants: constants(program),
         kept: Kept::default(),
         fixed: Vec::new(),
     };
@@ -98,10 +99,31 @@ pub(super) struct Emit<'a> {
     pub(super) ranges: Ranges,
     /// How much of the scratch memory is taken.
     taken: Dim,
+    /// By register, whether it holds one number wherever it is read.
+    pub(super) constants: Vec<bool>,
     /// The tiles that stay in registers.
     pub(super) kept: Kept,
     /// The variables of the loops being written out.
     pub(super) fixed: Vec<(Symbol, i64)>,
+}
+
+/// The registers that are assigned once, a number or another such register.
+fn constants(program: &Program) -> Vec<bool> {
+    let mut constant = vec![false; program.regs.len()];
+    let mut assigned = vec![false; program.regs.len()];
+    each(&program.body, &mut |inst| {
+        if let Inst::Set { reg, value } = inst {
+            let at = reg.0 as usize;
+            let number = match value {
+                Rhs::Const(_) => true,
+                Rhs::Copy(from) => constant[from.0 as usize],
+                _ => false,
+            };
+            constant[at] = number && !assigned[at];
+            assigned[at] = true;
+        }
+    });
+    constant
 }
 
 impl Emit<'_> {
@@ -216,8 +238,9 @@ impl Emit<'_> {
             Inst::For { var, extent, kind, body } => self.looped(var, extent, *kind, body)?,
             Inst::If { conds, then, otherwise } => self.branch(conds, then, otherwise)?,
             Inst::Tile(tile) => self.tile(tile)?,
-            Inst::Barrier => {
-                return Err(self.unsupported("expected a program for CPUs, got a barrier".to_owned()));
+            Inst::Barrier | Inst::Copy(_) | Inst::Commit | Inst::Wait { .. } => {
+                let message = "expected a program for CPUs, got what threads of a block do";
+                return Err(self.unsupported(message.to_owned()));
             }
         }
         Ok(())
@@ -347,12 +370,26 @@ impl Emit<'_> {
             Rhs::Copy(from) if self.program.ty(*from).lanes == ty.lanes => self.read(*from),
             Rhs::Copy(from) => self.broadcast(*from, 0, ty.lanes),
             Rhs::Extract(from, lane) => self.broadcast(*from, *lane, ty.lanes),
+            Rhs::Lanes(from, first) => self.some_lanes(*from, *first, ty.lanes),
             Rhs::Op(op, args) => self.operation(*op, args, ty.lanes)?,
             Rhs::Cast { value, .. } => self.cast(*value, ty),
             Rhs::Bitcast(from) => self.bitcast(*from, ty),
         };
         self.write(reg, &value);
         Ok(())
+    }
+
+    /// Neighbouring lanes of a register.
+    fn some_lanes(&mut self, from: Reg, first: u32, lanes: u32) -> String {
+        let source = self.program.ty(from);
+        let value = self.read(from);
+        if lanes == 1 {
+            return self.lane(held_scalar(source.dtype), &value, source.lanes, first);
+        }
+        let wide = held(source);
+        let numbers: Vec<String> = (first..first + lanes).map(|lane| format!("i32 {lane}")).collect();
+        let numbers = numbers.join(", ");
+        self.line(format_args!("shufflevector {wide} {value}, {wide} poison, <{lanes} x i32> <{numbers}>"))
     }
 
     /// One lane of a register in every lane.

@@ -117,7 +117,12 @@ impl Search<'_> {
                     candidate.is_tile = true;
                 }
             }
-            Inst::Set { .. } | Inst::Bind { .. } | Inst::Barrier => {}
+            Inst::Set { .. } | Inst::Bind { .. } | Inst::Barrier | Inst::Commit | Inst::Wait { .. } => {}
+            Inst::Copy(copy) => [&copy.to, &copy.from].iter().for_each(|name| {
+                if let Some(candidate) = self.candidates.get_mut(*name) {
+                    candidate.refused = true;
+                }
+            }),
         }
     }
 

@@ -21,7 +21,14 @@ fn agrees(text: &str, input: &Tensor, symbol: i64) {
         }
         let features = features.iter().map(ToString::to_string).collect();
         let f32_tile = "tcc_mk_f32_sse".to_owned();
-        let target = CpuTarget { arch: "x86_64", features, f32_tile, tile_rows: 4, tile_columns: 8 };
+        let target = CpuTarget {
+            arch: "x86_64",
+            features,
+            f32_tile,
+            tile_rows: 4,
+            tile_columns: 8,
+            narrow: Vec::new(),
+        };
         let object = Llvm.emit(std::slice::from_ref(&program), &target).unwrap();
         let image = Image::load_with_runtime(&object).unwrap();
         let mut outputs: Vec<Vec<u8>> =

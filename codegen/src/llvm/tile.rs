@@ -27,6 +27,9 @@ struct SumsPlace {
     mask: Option<String>,
 }
 
+/// How many rows ahead B is fetched.
+const PREFETCH_ROWS: u32 = 32;
+
 /// From this many rows on every micro-kernel sums in one chain.
 const FEW_ROWS: u32 = 5;
 
@@ -38,12 +41,12 @@ impl Unrolled {
 
 impl Emit<'_> {
     pub(super) fn tile(&mut self, tile: &Tile) -> Result<(), EmitError> {
-        let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].dtype);
-        if [a, b, c] != [DType::F32; 3] {
-            return Err(self.unsupported(format!("expected a tile of f32, got {a}, {b} and {c}")));
-        }
-        let Some(shape) = self.unrolled(tile) else {
-            self.call_kernel(tile);
+        let types = [&tile.a, &tile.b, &tile.c].map(|p| self.memories[&p.memory].dtype);
+        let Some(kernel) = self.target.kernel(types, tile.group).map(str::to_owned) else {
+            return Err(self.unsupported(crate::no_kernel(types, tile.group)));
+        };
+        let Some(shape) = self.unrolled(tile).filter(|_| types == [DType::F32; 3]) else {
+            self.call_kernel(tile, &kernel);
             return Ok(());
         };
         if tile.m.as_const().is_some() && tile.n.as_const().is_some() {
@@ -69,7 +72,7 @@ impl Emit<'_> {
         if kept {
             self.inline(tile, &shape, true);
         } else {
-            self.call_kernel(tile);
+            self.call_kernel(tile, &kernel);
         }
         self.effect(format_args!("br label %after{id}"));
         self.start(&format!("after{id}"));
@@ -143,6 +146,7 @@ impl Emit<'_> {
                 self.line(format_args!("load {ty}, ptr {at}, align 4{b_marks}"))
             })
             .collect();
+        self.fetch_ahead(&at, &b_row, vectors * lanes * 4);
         let offset = self.line(format_args!("mul i64 {p}, {a_column}"));
         let first = self.line(format_args!("getelementptr float, ptr {a}, i64 {offset}"));
         for (r, offset) in (0..rows).zip(&row_offsets) {
@@ -160,6 +164,17 @@ impl Emit<'_> {
         for (r, v) in (0..rows).flat_map(|r| (0..vectors).map(move |v| (r, v))) {
             let value = self.line(format_args!("load {ty}, ptr {}", sum(r, v)));
             self.write_sums(tile, &places[(r * vectors + v) as usize], &value);
+        }
+    }
+
+    /// Asks for a row of B that comes later: it may lie on a page that the processor does not go to by itself.
+    fn fetch_ahead(&mut self, row: &str, distance: &str, bytes: u32) {
+        self.module.declare("llvm.prefetch.p0", "void", "ptr, i32, i32, i32", "");
+        let elements = self.line(format_args!("mul i64 {distance}, {PREFETCH_ROWS}"));
+        let ahead = self.line(format_args!("getelementptr float, ptr {row}, i64 {elements}"));
+        for line in (0..bytes).step_by(64) {
+            let at = self.line(format_args!("getelementptr i8, ptr {ahead}, i64 {line}"));
+            self.effect(format_args!("call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)"));
         }
     }
 
@@ -206,7 +221,7 @@ impl Emit<'_> {
     }
 
     /// A call of the runtime's micro-kernel.
-    fn call_kernel(&mut self, tile: &Tile) {
+    fn call_kernel(&mut self, tile: &Tile, name: &str) {
         let mut args = vec![format!("i64 {}", self.index(&tile.k))];
         let mut panel = |emit: &mut Self, panel: &Panel, both: bool| {
             args.push(format!("ptr {}", emit.address(&panel.memory, &panel.offset)));
@@ -221,9 +236,8 @@ impl Emit<'_> {
         args.push(format!("i64 {}", self.index(&tile.m)));
         args.push(format!("i64 {}", self.index(&tile.n)));
         args.push(format!("i64 {}", i64::from(tile.accumulate)));
-        let name = self.target.f32_tile.clone();
         let types = "i64, ptr, i64, i64, ptr, i64, ptr, i64, i64, i64, i64";
-        self.module.declare(&name, "void", types, "nounwind");
+        self.module.declare(name, "void", types, "nounwind");
         self.effect(format_args!("call void @{name}({})", args.join(", ")));
     }
 }

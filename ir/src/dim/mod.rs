@@ -9,6 +9,7 @@
 //! element counts beyond [`crate::MAX_ELEMENTS`]), so saturation is never silently wrong.
 
 mod prove;
+mod slots;
 mod text;
 
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use prove::{Range, Ranges};
+pub use slots::SlotDim;
 pub use text::{DimParseError, parse_dim, parse_dim_prefix};
 
 use smallvec::{SmallVec, smallvec};
@@ -58,6 +60,9 @@ enum Repr {
     Const(i64),
     Sum(Arc<[Term]>),
 }
+
+/// Longer quotients of sums are not looked for.
+const MAX_QUOTIENT_TERMS: usize = 8;
 
 /// One monomial of a sum.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -286,20 +291,32 @@ impl Dim {
         }
     }
 
-    /// `self / by` where every monomial of `self` is a multiple of `by`, itself one monomial.
+    /// `self / by` where `self` is a multiple of `by` as a polynomial, however large the atoms are.
     pub fn exact_div(&self, by: &Dim) -> Option<Dim> {
         if self == by {
             return Some(Dim::ONE);
         }
-        let mut divisor = by.terms();
-        let (Some(d), None) = (divisor.next(), divisor.next()) else { return None };
+        let lead = by.terms().last()?;
+        let single = by.terms().nth(1).is_none();
+        let (mut rest, mut quotient) = (self.clone(), Dim::ZERO);
+        for _ in 0..MAX_QUOTIENT_TERMS {
+            let Some(last) = rest.terms().last() else { return Some(quotient) };
+            let part = if single { rest.over(&lead)? } else { Dim::from_terms([last]).over(&lead)? };
+            rest = &rest - &(&part * by);
+            quotient = &quotient + &part;
+        }
+        rest.is(0).then_some(quotient)
+    }
+
+    /// Every monomial divided by another.
+    fn over(&self, divisor: &Term) -> Option<Dim> {
         let mut quotient = Vec::new();
         for mut term in self.terms() {
-            if term.coeff % d.coeff != 0 {
+            if term.coeff % divisor.coeff != 0 {
                 return None;
             }
-            term.coeff /= d.coeff;
-            for atom in &d.atoms {
+            term.coeff /= divisor.coeff;
+            for atom in &divisor.atoms {
                 let at = term.atoms.iter().position(|a| a == atom)?;
                 term.atoms.remove(at);
             }

@@ -147,3 +147,17 @@ fn extrema_absorb_each_other() {
     assert_eq!(n.maximum(&n.maximum(&limit).minimum(&n)), n);
     assert_ne!(n.minimum(&limit).minimum(&n), n);
 }
+
+#[test]
+fn sums_are_divided_by_sums() {
+    let dim = |text: &str| text.parse::<Dim>().unwrap();
+    for (a, b, q) in [
+        ("32*B + 32*B*((F - 1) / 2)", "4*B + 4*B*((F - 1) / 2)", Some("8")),
+        ("N*N + 3*N + 2", "N + 1", Some("N + 2")),
+        ("N*M + M*K + N*K + K*K", "N + K", Some("M + K")),
+        ("N*N + 3*N + 3", "N + 1", None),
+        ("N + 1", "N + 2", None),
+    ] {
+        assert_eq!(dim(a).exact_div(&dim(b)), q.map(dim), "({a}) / ({b})");
+    }
+}

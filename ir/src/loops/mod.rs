@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 pub use interp::{InterpError, interpret, interpret_with};
 pub use parse::parse_nest;
+pub(crate) use parse::{conditions, space};
 pub use visit::free_symbols;
 
 use crate::diag::Diags;

@@ -77,7 +77,7 @@ impl Parser<'_> {
             return Ok(Stmt::For { var, extent, kind, body: self.block()? });
         }
         if self.cursor.accept("if") {
-            let conds = self.conditions()?;
+            let conds = conditions(&mut self.cursor)?;
             return Ok(Stmt::If { conds, body: self.block()? });
         }
         if self.cursor.accept("let") {
@@ -88,7 +88,7 @@ impl Parser<'_> {
         if self.cursor.accept("alloc") {
             let buffer = buffer(&mut self.cursor)?;
             self.cursor.expect("in")?;
-            return Ok(Stmt::Alloc { buffer, space: self.space()? });
+            return Ok(Stmt::Alloc { buffer, space: space(&mut self.cursor)? });
         }
         self.store()
     }
@@ -116,27 +116,6 @@ impl Parser<'_> {
             Ok(LoopKind::Serial)
         } else {
             Err(self.cursor.expected("the kind of a loop or `{`"))
-        }
-    }
-
-    fn space(&mut self) -> Result<Space, Diag> {
-        for space in [Space::Global, Space::Shared, Space::Stack, Space::Register] {
-            if self.cursor.accept(&space.to_string()) {
-                return Ok(space);
-            }
-        }
-        Err(self.cursor.expected("`global`, `shared`, `stack` or `register`"))
-    }
-
-    fn conditions(&mut self) -> Result<Vec<Cond>, Diag> {
-        let mut conds = Vec::new();
-        loop {
-            let left = self.cursor.dim()?;
-            self.cursor.expect("<")?;
-            conds.push(Cond { left, right: self.cursor.dim()? });
-            if !self.cursor.accept("&&") {
-                return Ok(conds);
-            }
         }
     }
 
@@ -209,7 +188,7 @@ impl Parser<'_> {
     fn primary(&mut self) -> Result<Expr, Diag> {
         if self.cursor.accept("(") {
             let inner = if self.cursor.accept("if") {
-                let conds = self.conditions()?;
+                let conds = conditions(&mut self.cursor)?;
                 self.cursor.expect("then")?;
                 let then = Box::new(self.expr()?);
                 self.cursor.expect("else")?;
@@ -262,6 +241,26 @@ impl Parser<'_> {
             Diag::at(span, "syntax", format!("expected the name of an operation, got `{word}`"))
         })?;
         Ok(Expr::Op(op, self.exprs(")")?))
+    }
+}
+
+/// Where a buffer lives.
+pub(crate) fn space(cursor: &mut Cursor<'_>) -> Result<Space, Diag> {
+    let all = [Space::Global, Space::Shared, Space::Stack, Space::Register];
+    let found = all.into_iter().find(|space| cursor.accept(&space.to_string()));
+    found.ok_or_else(|| cursor.expected("`global`, `shared`, `stack` or `register`"))
+}
+
+/// Conditions of which all must hold.
+pub(crate) fn conditions(cursor: &mut Cursor<'_>) -> Result<Vec<Cond>, Diag> {
+    let mut conds = Vec::new();
+    loop {
+        let left = cursor.dim()?;
+        cursor.expect("<")?;
+        conds.push(Cond { left, right: cursor.dim()? });
+        if !cursor.accept("&&") {
+            return Ok(conds);
+        }
     }
 }
 

@@ -11,6 +11,10 @@
 //! A program whose body ends in one `parallel` loop is run in ranges of that loop's iterations, by any number
 //! of workers; what stands before the loop, every worker does for itself. `block` and `thread` loops do the
 //! same for a grid. A `barrier` makes the writes of the threads of a block visible to each other.
+//!
+//! An asynchronous copy moves elements to shared memory while its thread goes on. Copies are committed in groups,
+//! and a thread waits until at most so many of its newest groups are still under way; until then nobody may touch
+//! where they write. Its own copies are visible to a thread once it waited for them, to others behind a barrier.
 
 mod interp;
 mod parse;
@@ -145,6 +149,32 @@ pub enum Inst {
     Tile(Box<Tile>),
     /// Waits for all threads of the block.
     Barrier,
+    /// Begins to copy neighbouring elements to a shared buffer.
+    Copy(Box<Copy>),
+    /// Closes the group of the thread's copies begun since the last one; it may be empty.
+    Commit,
+    /// Waits for the thread's groups of copies, all but the newest.
+    Wait {
+        /// How many of the newest groups may still be under way.
+        pending: u32,
+    },
+}
+
+/// An asynchronous copy of neighbouring elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// How many elements.
+    pub elements: u32,
+    /// The shared buffer.
+    pub to: Symbol,
+    /// The first element written.
+    pub to_offset: Dim,
+    /// What is read: no shared buffer.
+    pub from: Symbol,
+    /// The first element read.
+    pub from_offset: Dim,
+    /// Only this many first elements are read, if it is said; zeros are written for the others.
+    pub active: Option<Dim>,
 }
 
 /// The operands of a micro-tile contraction; extents may be below those of the tile it was made for.
@@ -160,8 +190,11 @@ pub struct Tile {
     pub k: Dim,
     /// The left operand, at any strides.
     pub a: Panel,
-    /// The right operand; its columns are neighbours.
+    /// The right operand; its columns are neighbours, each with the steps of a group.
     pub b: Panel,
+    /// The steps of `k` that lie side by side in each column of `b`: element (p, j) of it is the one at
+    /// `offset + p / group * row + j * group + p % group`.
+    pub group: u32,
     /// The result; its columns are neighbours.
     pub c: Panel,
     /// Whether the products are added to what `c` holds.
@@ -221,6 +254,8 @@ pub enum Rhs {
     Bitcast(Reg),
     /// One lane, in every lane.
     Extract(Reg, u32),
+    /// As many neighbouring lanes as the register has, from one on.
+    Lanes(Reg, u32),
 }
 
 impl Program {
@@ -322,7 +357,12 @@ impl Inst {
                     [&panel.offset, &panel.row, &panel.column].into_iter().for_each(&mut *visit);
                 }
             }
-            Inst::Bind { .. } | Inst::Barrier => {}
+            Inst::Copy(copy) => {
+                visit(&copy.to_offset);
+                visit(&copy.from_offset);
+                copy.active.iter().for_each(visit);
+            }
+            Inst::Bind { .. } | Inst::Barrier | Inst::Commit | Inst::Wait { .. } => {}
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::{Cond, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile};
+use super::{Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Tile};
 use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::graph::parse_ranges;
+use crate::loops::{conditions, space};
 use crate::scalar::ScalarOp;
 use crate::text::Cursor;
 
@@ -123,7 +124,7 @@ impl Parser<'_> {
             "alloc" => {
                 let memory = memory(&mut self.cursor)?;
                 self.cursor.expect("in")?;
-                Ok(Inst::Alloc { memory, space: self.space()? })
+                Ok(Inst::Alloc { memory, space: space(&mut self.cursor)? })
             }
             "for" => {
                 let var = Symbol::new(self.cursor.word("a loop variable")?);
@@ -134,13 +135,18 @@ impl Parser<'_> {
                 Ok(Inst::For { var, extent, kind, body: self.block()? })
             }
             "if" => {
-                let conds = self.conditions()?;
+                // A lowering may leave no condition.
+                let none = self.cursor.peek("{");
+                let conds = if none { Vec::new() } else { conditions(&mut self.cursor)? };
                 let then = self.block()?;
                 let otherwise = if self.cursor.accept("else") { self.block()? } else { Vec::new() };
                 Ok(Inst::If { conds, then, otherwise })
             }
             "tile" => Ok(Inst::Tile(Box::new(self.tile()?))),
             "barrier" => Ok(Inst::Barrier),
+            "copy" => Ok(Inst::Copy(Box::new(self.copy()?))),
+            "commit" => Ok(Inst::Commit),
+            "wait" => Ok(Inst::Wait { pending: self.count("groups")? }),
             word => {
                 let message = format!("expected an instruction or `}}`, got `{word}`");
                 Err(Diag::at(self.cursor.since(start), "syntax", message))
@@ -163,28 +169,6 @@ impl Parser<'_> {
         Err(self.cursor.expected("the kind of a loop or `{`"))
     }
 
-    fn space(&mut self) -> Result<Space, Diag> {
-        for space in [Space::Global, Space::Shared, Space::Stack, Space::Register] {
-            if self.cursor.accept(&space.to_string()) {
-                return Ok(space);
-            }
-        }
-        Err(self.cursor.expected("`global`, `shared`, `stack` or `register`"))
-    }
-
-    fn conditions(&mut self) -> Result<Vec<Cond>, Diag> {
-        let mut conds = Vec::new();
-        while !self.cursor.peek("{") {
-            if !conds.is_empty() {
-                self.cursor.expect("&&")?;
-            }
-            let left = self.cursor.dim()?;
-            self.cursor.expect("<")?;
-            conds.push(Cond { left, right: self.cursor.dim()? });
-        }
-        Ok(conds)
-    }
-
     fn place(&mut self) -> Result<Place, Diag> {
         let memory = Symbol::new(self.cursor.word("the name of a buffer")?);
         self.cursor.expect("[")?;
@@ -195,7 +179,34 @@ impl Parser<'_> {
         Ok(Place { memory, offset, stride, active })
     }
 
-    /// What stands behind `tile`: `4x8 m=4 n=8 k=K : c[…] += a[…] * b[…]`.
+    /// What stands behind `copy`: `4 s[…] = x[… active …]`.
+    fn copy(&mut self) -> Result<Copy, Diag> {
+        let elements = self.count("elements")?;
+        let start = self.cursor.here();
+        let to = self.place()?;
+        if to.active.is_some() {
+            let message = "expected `active` where a copy reads, got it where it writes";
+            return Err(Diag::at(self.cursor.since(start), "syntax", message));
+        }
+        self.cursor.expect("=")?;
+        let start = self.cursor.here();
+        let from = self.place()?;
+        if !to.stride.is(1) || !from.stride.is(1) {
+            let message = "expected a copy of neighbouring elements, got a stride";
+            return Err(Diag::at(self.cursor.since(start), "syntax", message));
+        }
+        Ok(Copy {
+            elements,
+            to: to.memory,
+            to_offset: to.offset,
+            from: from.memory,
+            from_offset: from.offset,
+            active: from.active,
+        })
+    }
+
+    /// What stands behind `tile`: `4x8 m=4 n=8 k=K : c[…] += a[…] * b[…]`, with `by 4` in front of `m` where steps of
+    /// `k` lie side by side.
     fn tile(&mut self) -> Result<Tile, Diag> {
         let rows = self.count("the rows of a tile")?;
         let start = self.cursor.here();
@@ -204,6 +215,7 @@ impl Parser<'_> {
             let message = format!("expected `x` and the columns of a tile, got `{columns}`");
             Diag::at(self.cursor.since(start), "syntax", message)
         })?;
+        let group = if self.cursor.accept("by") { self.count("the steps of a group")? } else { 1 };
         let (m, n, k) = (self.named("m")?, self.named("n")?, self.named("k")?);
         self.cursor.expect(":")?;
         let c = self.panel()?;
@@ -214,7 +226,7 @@ impl Parser<'_> {
         let a = self.panel()?;
         self.cursor.expect("*")?;
         let b = self.panel()?;
-        Ok(Tile { m, n, k, a, b, c, accumulate, shape: (rows, columns) })
+        Ok(Tile { m, n, k, a, b, group, c, accumulate, shape: (rows, columns) })
     }
 
     fn named(&mut self, name: &str) -> Result<Dim, Diag> {
@@ -281,10 +293,11 @@ impl Parser<'_> {
                 Ok(Rhs::Cast { value: register(&mut self.cursor)?, saturate: word == "cast" })
             }
             "bitcast" => Ok(Rhs::Bitcast(register(&mut self.cursor)?)),
-            "lane" => {
+            word @ ("lane" | "lanes") => {
                 let lane = self.count("a lane")?;
                 self.cursor.expect("of")?;
-                Ok(Rhs::Extract(register(&mut self.cursor)?, lane))
+                let from = register(&mut self.cursor)?;
+                Ok(if word == "lane" { Rhs::Extract(from, lane) } else { Rhs::Lanes(from, lane) })
             }
             word => {
                 let span = self.cursor.since(start);

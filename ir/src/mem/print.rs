@@ -88,13 +88,26 @@ fn block(f: &mut Formatter<'_>, program: &Program, body: &[Inst], depth: usize) 
             Inst::Tile(tile) => {
                 let sign = if tile.accumulate { "+=" } else { "=" };
                 let (rows, columns) = tile.shape;
+                write!(f, "{pad}tile {rows}x{columns} ")?;
+                if tile.group > 1 {
+                    write!(f, "by {} ", tile.group)?;
+                }
                 writeln!(
                     f,
-                    "{pad}tile {rows}x{columns} m={} n={} k={} : {} {sign} {} * {}",
+                    "m={} n={} k={} : {} {sign} {} * {}",
                     tile.m, tile.n, tile.k, tile.c, tile.a, tile.b
                 )?;
             }
             Inst::Barrier => writeln!(f, "{pad}barrier")?,
+            Inst::Copy(copy) => {
+                write!(f, "{pad}copy {} ", copy.elements)?;
+                lanes(f, &copy.to, &copy.to_offset, &Dim::ONE, &None)?;
+                write!(f, " = ")?;
+                lanes(f, &copy.from, &copy.from_offset, &Dim::ONE, &copy.active)?;
+                writeln!(f)?;
+            }
+            Inst::Commit => writeln!(f, "{pad}commit")?,
+            Inst::Wait { pending } => writeln!(f, "{pad}wait {pending}")?,
         }
     }
     Ok(())
@@ -139,6 +152,7 @@ fn rhs(f: &mut Formatter<'_>, ty: RegType, value: &Rhs) -> fmt::Result {
         }
         Rhs::Bitcast(reg) => write!(f, "bitcast {reg}"),
         Rhs::Extract(reg, lane) => write!(f, "lane {lane} of {reg}"),
+        Rhs::Lanes(reg, first) => write!(f, "lanes {first} of {reg}"),
     }
 }
 

@@ -50,6 +50,9 @@ fn what_is_printed_parses_back() {
              alloc s: i8[32] in shared
              for t in 0..4 thread.y { for u in 0..4 thread.x {
                %0: i8 = load x[32*b + 16*c + 4*t + u]
+               copy 2 s[16 + 8*t + 2*u] = x[2*u active 3 - t]
+               commit
+               wait 0
                barrier // all have read
                store s[4*t + u] = %0
              } }

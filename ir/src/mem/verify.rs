@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cond, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile, each};
+use super::{Cond, Copy, Inst, LoopKind, Memory, Panel, Program, Reg, RegType, Rhs, Space, Tile, each};
 use crate::diag::{Diag, Diags};
 use crate::dim::{Dim, Range, Ranges, Symbol};
 use crate::dtype::{DType, Scalar};
@@ -46,6 +46,9 @@ pub(super) fn verify(program: &Program) -> Result<(), Diags> {
 
 /// Wider registers than this are beyond what any backend splits.
 const MAX_LANES: u32 = 1 << 16;
+
+/// No processor takes more steps at once.
+const MOST_STEPS: u32 = 16;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Access {
@@ -128,6 +131,8 @@ impl Scope<'_> {
                         self.error("barrier", "expected no barrier inside of a parallel loop".to_owned());
                     }
                 }
+                Inst::Copy(copy) => self.copy(copy),
+                Inst::Commit | Inst::Wait { .. } => {}
             }
         }
         for name in declared {
@@ -341,6 +346,19 @@ impl Scope<'_> {
                 }
                 (from_ty.map(|t| RegType { lanes: 1, ..t }), true)
             }
+            Rhs::Lanes(from, first) => {
+                let from_ty = self.used(*from);
+                if let (Some(all), Some(ty)) = (from_ty, ty)
+                    && first.checked_add(ty.lanes).is_none_or(|end| end > all.lanes)
+                {
+                    let message = format!(
+                        "expected {} lanes of {from} below {}, got those from {first} on",
+                        ty.lanes, all.lanes
+                    );
+                    self.error("lanes", message);
+                }
+                (from_ty.zip(ty).map(|(t, ty)| RegType { lanes: ty.lanes, ..t }), false)
+            }
         };
         if let (Some(ty), Some(got)) = (ty, got) {
             if ty.dtype != got.dtype {
@@ -386,6 +404,29 @@ impl Scope<'_> {
         }
     }
 
+    fn copy(&mut self, copy: &Copy) {
+        if copy.elements == 0 || copy.elements > MAX_LANES {
+            let message = format!("expected a copy of 1..={MAX_LANES} elements, got {}", copy.elements);
+            self.error("lanes", message);
+        }
+        let shared = |scope: &Self, name: &Symbol| {
+            let access = Access::Own(Space::Shared);
+            matches!(scope.names.get(name), Some(Name::Buffer { access: a, .. }) if *a == access)
+        };
+        let (to, from) = (self.written(&copy.to), self.read(&copy.from));
+        if to.is_some() && !shared(self, &copy.to) {
+            self.error("space", format!("expected a copy to a shared buffer, got `{}`", copy.to));
+        }
+        if shared(self, &copy.from) {
+            self.error("space", format!("expected a copy from no shared buffer, got `{}`", copy.from));
+        }
+        if let (Some(to), Some(from)) = (to, from)
+            && to != from
+        {
+            self.error("type", format!("expected {to} to copy to `{}`, got {from}", copy.to));
+        }
+    }
+
     fn tile(&mut self, tile: &Tile) {
         let [a, b] = [&tile.a, &tile.b].map(|p: &Panel| self.read(&p.memory));
         let c = self.written(&tile.c.memory);
@@ -394,9 +435,14 @@ impl Scope<'_> {
                 format!("expected the result apart from the operands, got `{}` as both", tile.c.memory);
             self.error("tile", message);
         }
-        for (panel, what) in [(&tile.b, "right operand"), (&tile.c, "result")] {
-            if !panel.column.is(1) {
-                let message = format!("expected columns of the {what} to be neighbours, got {panel}");
+        if !(1..=MOST_STEPS).contains(&tile.group) {
+            let message = format!("expected groups of 1..={MOST_STEPS} steps, got {}", tile.group);
+            self.error("tile", message);
+        }
+        for (panel, group, what) in [(&tile.b, tile.group, "right operand"), (&tile.c, 1, "result")] {
+            if !panel.column.is(i64::from(group)) {
+                let message =
+                    format!("expected columns of the {what} to be neighbours, {group} apart, got {panel}");
                 self.error("tile", message);
             }
         }

@@ -15,7 +15,7 @@ mod view;
 
 pub use compare::{Closeness, Mismatch, Tolerance, WorstElement};
 pub use element::Element;
-pub use storage::SharedBytes;
+pub use storage::{SharedBytes, SharedMemory};
 
 use std::borrow::Cow;
 
@@ -131,6 +131,9 @@ pub enum TensorError {
         step: isize,
     },
 }
+
+/// Larger tensors are laid out anew in parts of this size, which tests make small.
+const PACKED_AT_ONCE: usize = if cfg!(test) { 1 << 10 } else { 64 << 20 };
 
 impl Tensor {
     /// All bits zero: zero in every type but `f8e8m0`, which has none and gets its least value.
@@ -465,7 +468,23 @@ impl Tensor {
 
     fn pack(&self) -> Result<AlignedBytes, TensorError> {
         let mut packed = allocate(self.dtype, &self.shape, self.byte_len())?;
-        codec::pack(self.dtype.bits(), self.storage.bytes(), self.runs(), packed.as_mut());
+        let rows = self.shape.first().copied().unwrap_or(1);
+        let row_bytes = packed.as_ref().len() / rows.max(1);
+        if packed.as_ref().len() <= PACKED_AT_ONCE || rows < 2 || self.dtype.is_sub_byte() {
+            codec::pack(self.dtype.bits(), self.storage.bytes(), self.runs(), packed.as_mut());
+            self.storage.copied();
+            return Ok(packed);
+        }
+        // Part by part, so that not all of a mapped file and all of its copy are in memory at once.
+        let step = (PACKED_AT_ONCE / row_bytes).max(1);
+        for first in (0..rows).step_by(step) {
+            let mut part = self.clone();
+            part.shape[0] = step.min(rows - first);
+            part.offset = self.offset.wrapping_add_signed(first as isize * self.strides[0]);
+            let to = &mut packed.as_mut()[first * row_bytes..(first + part.shape[0]) * row_bytes];
+            codec::pack(self.dtype.bits(), self.storage.bytes(), part.runs(), to);
+            self.storage.copied();
+        }
         Ok(packed)
     }
 

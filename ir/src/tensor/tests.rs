@@ -206,3 +206,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tensor_in_parts_is_the_same_tensor() {
+    let values: Vec<f32> = (0..37 * 53).map(|i| i as f32).collect();
+    let tensor = Tensor::from_slice(&[37, 53], &values).expect("as many as the shape says");
+    let turned = tensor.transpose(&[1, 0]).expect("a permutation").contiguous().expect("there is memory");
+    for (i, j) in [(0, 0), (52, 36), (17, 5), (31, 36)] {
+        assert_eq!(turned.get(&[i, j]), tensor.get(&[j, i]));
+    }
+    assert_eq!(turned.len(), values.len());
+}

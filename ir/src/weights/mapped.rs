@@ -4,6 +4,7 @@
 //! now: whoever shortens the file while it is in use ends the process, as with every mapping.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,13 +12,41 @@ use memmap2::Mmap;
 
 use super::WeightsError;
 use crate::dtype::DType;
-use crate::tensor::{SharedBytes, Tensor};
+use crate::tensor::{SharedBytes, SharedMemory, Tensor};
 
 /// A file's name and bytes; clones share both.
 #[derive(Clone)]
 pub struct WeightsFile {
     name: Arc<str>,
     bytes: SharedBytes,
+}
+
+/// A mapped file.
+struct Mapped(Mmap);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl SharedMemory for Mapped {
+    fn copied(&self, part: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        {
+            // Whole pages alone, so that what lies beside the part stays.
+            const PAGE: usize = 1 << 16;
+            let (start, end) = (part.start.next_multiple_of(PAGE), part.end / PAGE * PAGE);
+            if start < end {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                // SAFETY: the mapping is of a file and is never written, so that its pages come back as they were.
+                // That they stay is no mistake either.
+                let _ = unsafe { self.0.unchecked_advise_range(advice, start, end - start) };
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = part;
+    }
 }
 
 impl WeightsFile {
@@ -29,7 +58,7 @@ impl WeightsFile {
         // the file meanwhile is asked of the caller in the description of this module; plain bytes
         // are read from it, so that changes can alter values but not break a type's invariants.
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        Ok(WeightsFile { name: path.display().to_string().into(), bytes: Arc::new(map) })
+        Ok(WeightsFile { name: path.display().to_string().into(), bytes: Arc::new(Mapped(map)) })
     }
 
     /// Takes bytes that are in memory already; `name` is what errors call them.

@@ -37,6 +37,11 @@ fn is_open(op: Op) -> bool {
 impl Imported {
     /// The e-graph of a graph, with one class for each distinct value.
     pub(super) fn new(graph: &Graph) -> Imported {
+        Imported::with(graph, false)
+    }
+
+    /// The same, able to explain itself if asked to.
+    pub(super) fn with(graph: &Graph, explains: bool) -> Imported {
         let knowledge = Knowledge {
             ranges: graph.ranges.clone(),
             attrs: AttrTable::default(),
@@ -45,6 +50,7 @@ impl Imported {
             conflicts: 0,
         };
         let egraph = Egraph::new(knowledge);
+        let egraph = if explains { egraph.with_explanations_enabled() } else { egraph };
         let values = vec![None; graph.value_count()];
         let mut imported = Imported { egraph, values, original: Vec::new(), opaque: Vec::new() };
         for (i, (_, value)) in graph.params().iter().enumerate() {
@@ -89,6 +95,15 @@ impl Imported {
     pub(super) fn class(&self, value: Value) -> Option<Id> {
         self.values[value.index()].map(|id| self.egraph.find(id))
     }
+}
+
+/// The names in the user's model of the nodes that importing gives, in their order.
+pub(super) fn origins_of(graph: &Graph) -> Vec<Option<std::sync::Arc<str>>> {
+    let each = |node: &tcc_ir::graph::Node| {
+        let projections = if node.results().len() == 1 { 0 } else { node.results().len() };
+        std::iter::repeat_n(node.origin.clone(), 1 + projections)
+    };
+    graph.nodes().flat_map(|(_, node)| each(node)).collect()
 }
 
 /// What a class became.

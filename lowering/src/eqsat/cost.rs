@@ -28,6 +28,8 @@ pub struct CostModel {
     pub function: f64,
     /// With fewer rows than this a block is no contraction of micro-tiles.
     pub block_rows: f64,
+    /// How many elements must be in the making at once for the full rate of other operations.
+    pub lanes: f64,
 }
 
 impl CostModel {
@@ -42,6 +44,22 @@ impl CostModel {
             strided: 0.5,
             function: 12.0,
             block_rows: 8.0,
+            lanes: 64.0,
+        }
+    }
+
+    /// A processor of thousands of threads beside fast memory.
+    pub fn gpu() -> CostModel {
+        CostModel {
+            bandwidth: 1500.0,
+            contraction: 15_000.0,
+            scalar: 8000.0,
+            launch: 4000.0,
+            unfused: 0.25,
+            strided: 0.25,
+            function: 8.0,
+            block_rows: 1.0,
+            lanes: 100_000.0,
         }
     }
 }
@@ -53,13 +71,13 @@ const LEAST: f64 = 0.1;
 const TYPICAL: i64 = 32;
 
 /// Costs of the nodes of one graph.
-pub(super) struct Costs<'m> {
+pub(crate) struct Costs<'m> {
     model: &'m CostModel,
     symbols: Bindings,
 }
 
 impl<'m> Costs<'m> {
-    pub(super) fn new(model: &'m CostModel, ranges: &Ranges) -> Costs<'m> {
+    pub(crate) fn new(model: &'m CostModel, ranges: &Ranges) -> Costs<'m> {
         let typical =
             |(s, r): (&tcc_ir::dim::Symbol, tcc_ir::dim::Range)| (s.clone(), TYPICAL.clamp(r.lo, r.hi));
         Costs { model, symbols: ranges.iter().map(typical).collect() }
@@ -75,7 +93,7 @@ impl<'m> Costs<'m> {
         dim.eval(&symbols).map_or(1.0, |n| n.max(0) as f64)
     }
 
-    fn elements(&self, ty: &TensorType) -> f64 {
+    pub(crate) fn elements(&self, ty: &TensorType) -> f64 {
         ty.shape.iter().map(|d| self.number(d)).product()
     }
 
@@ -133,7 +151,8 @@ impl<'m> Costs<'m> {
         products + scores * (self.model.function + 4.0) / self.model.scalar
     }
 
-    fn work(&self, op: Op, attrs: &[Attr], operands: &[&TensorType], count: f64) -> f64 {
+    /// The operations of an op that makes so many elements.
+    pub(crate) fn work(&self, op: Op, attrs: &[Attr], operands: &[&TensorType], count: f64) -> f64 {
         let read = operands.first().map_or(0.0, |ty| self.elements(ty));
         let extent = |ty: &TensorType, axis: i64| {
             usize::try_from(axis).ok().and_then(|a| ty.shape.get(a)).map_or(1.0, |d| self.number(d))

@@ -73,19 +73,26 @@ pub fn instances(rule: &Rule, seed: u64) -> Vec<Instance> {
     all
 }
 
-/// The graph with the rule applied at its output.
+/// The graph with the rule applied at its outputs.
 fn rewritten(graph: &Graph, set: &RuleSet, searches: &[super::matching::Search]) -> Option<Graph> {
     let mut imported = convert::Imported::new(graph);
     let budget = Budget { iterations: 1, ..Budget::default() };
-    saturate(&mut imported.egraph, set, searches, budget, &mut Origins::default(), &mut || true);
+    let mut origins = Origins::default();
+    saturate(&mut imported.egraph, set, searches, budget, &mut origins, &mut || true);
     assert_eq!(imported.egraph.analysis.conflicts, 0, "types disagree after {}", set.rules[0].name);
     let classes = extract::Classes::new(&imported.egraph, &CostModel::cpu());
-    let root = classes.number(&imported.egraph, imported.class(graph.outputs().first()?.1)?)?;
-    let old = canonical(&imported.egraph, imported.original.last()?);
-    let extraction = classes.avoiding(&imported.egraph, &imported.original, root, &old)?;
+    let root = |value: Value| classes.number(&imported.egraph, imported.class(value)?);
+    let roots: Vec<u32> = graph.outputs().iter().map(|(_, v)| root(*v)).collect::<Option<_>>()?;
+    let extraction = if set.rules[0].merging.is_some() {
+        let choices = classes.places(&imported.egraph, origins.groups.first()?);
+        classes.choosing(&imported.egraph, &imported.original, &choices)
+    } else {
+        let old = canonical(&imported.egraph, imported.original.last()?);
+        classes.avoiding(&imported.egraph, &imported.original, *roots.first()?, &old)?
+    };
     let regions = FxHashMap::default();
     let exporter = convert::Exporter::new(graph, &imported, &classes, &extraction, &regions);
-    exporter.export(&[root]).filter(|(_, touched)| *touched).map(|(next, _)| next)
+    exporter.export(&roots).filter(|(_, touched)| *touched).map(|(next, _)| next)
 }
 
 struct Maker<'r> {
@@ -94,6 +101,8 @@ struct Maker<'r> {
     dtype: DType,
     extents: &'r [i64; 6],
     symbolic: bool,
+    /// What the ops of families follow from, the same at both places of a rule that merges.
+    turn: u64,
     seed: u64,
     graph: Graph,
     names: Vec<String>,
@@ -111,11 +120,37 @@ impl<'r> Maker<'r> {
         seed: u64,
     ) -> Self {
         let (names, attrs, tensors) = Default::default();
-        Maker { rule, example, dtype, extents, symbolic, seed, graph: Graph::new("f"), names, attrs, tensors }
+        let (turn, graph) = (seed, Graph::new("f"));
+        Maker { rule, example, dtype, extents, symbolic, turn, seed, graph, names, attrs, tensors }
     }
 
+    /// The pattern, twice if the rule merges: what differs between the places has other extents.
     fn pattern(mut self) -> Option<Graph> {
-        for (name, operand) in &self.example.tensors {
+        self.bind(&|_| true)?;
+        let root = self.build(&self.rule.pattern)?;
+        self.graph.add_output("y", root);
+        if let Some(merging) = &self.rule.merging {
+            let differs = |name: &str| merging.over.iter().any(|(over, _)| self.rule.vars[*over] == name);
+            let mut shared = Vec::new();
+            let tensors = self.example.tensors.iter().map(|(name, operand)| (name, &operand.shape));
+            let attrs = self.example.attrs.iter().map(|(name, value)| (name, value));
+            tensors.chain(attrs).filter(|(n, _)| !differs(n)).for_each(|(_, e)| free_names(e, &mut shared));
+            for name in &mut self.names {
+                if !shared.contains(name) {
+                    name.clear();
+                }
+            }
+            self.bind(&differs)?;
+            let root = self.build(&self.rule.pattern)?;
+            self.graph.add_output("z", root);
+        }
+        self.graph.verify().ok()?;
+        Some(self.graph)
+    }
+
+    /// Gives the variables of some names what the example says.
+    fn bind(&mut self, wanted: &dyn Fn(&str) -> bool) -> Option<()> {
+        for (name, operand) in self.example.tensors.iter().filter(|(name, _)| wanted(name)) {
             let Attr::Dims(shape) = coerce(self.eval(&operand.shape)?, tcc_ir::graph::AttrKind::Dims)? else {
                 return None;
             };
@@ -131,14 +166,11 @@ impl<'r> Maker<'r> {
             };
             self.tensors.insert(name.clone(), value);
         }
-        for (name, attr) in &self.example.attrs {
+        for (name, attr) in self.example.attrs.iter().filter(|(name, _)| wanted(name)) {
             let value = self.eval(attr)?;
             self.attrs.insert(name.clone(), value);
         }
-        let root = self.build(&self.rule.pattern)?;
-        self.graph.add_output("y", root);
-        self.graph.verify().ok()?;
-        Some(self.graph)
+        Some(())
     }
 
     fn full(&mut self, number: f64, dtype: DType, shape: &Shape) -> Option<Value> {
@@ -222,6 +254,15 @@ impl<'r> Maker<'r> {
     }
 
     fn example_turn(&self) -> usize {
-        (self.seed - self.example.tensors.len() as u64) as usize
+        self.turn as usize
+    }
+}
+
+/// The names of an expression that stand for extents.
+fn free_names(expr: &Expr, names: &mut Vec<String>) {
+    match expr {
+        Expr::Free(name) => names.push(name.clone()),
+        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| free_names(item, names)),
+        Expr::Var(_) | Expr::Value(_) => {}
     }
 }

@@ -43,6 +43,12 @@ pub(super) struct Extraction {
     pub(super) cost: f64,
 }
 
+/// One class that gets another node, with the cost of the whole before and after.
+pub(super) struct Exchange {
+    pub(super) class: u32,
+    pub(super) cost: [f64; 2],
+}
+
 /// What a node costs that is computed at compile time: enough to prefer few of them.
 const COMPUTED: f64 = 0.01;
 
@@ -115,6 +121,7 @@ impl Classes {
         &self,
         egraph: &Egraph,
         original: &[ENode],
+        groups: &[Vec<ENode>],
         roots: &[u32],
     ) -> Option<(f64, Extraction)> {
         let greedy = self.greedy();
@@ -124,7 +131,8 @@ impl Classes {
         let as_it_was = self.as_it_was(egraph, original, &greedy);
         let before = Improver::new(self, as_it_was, roots);
         let start = before.cost;
-        let improved = [before.improve(), Improver::new(self, greedy, roots).improve()];
+        let groups: Vec<Vec<(u32, u32)>> = groups.iter().map(|g| self.places(egraph, g)).collect();
+        let improved = [before.improve(&groups), Improver::new(self, greedy, roots).improve(&groups)];
         let best = improved.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost))?;
         Some((start, best))
     }
@@ -147,6 +155,55 @@ impl Classes {
             }
         }
         chosen
+    }
+
+    /// The way from the graph as it was to an extraction, class by class, outputs first.
+    pub(super) fn replay(
+        &self,
+        egraph: &Egraph,
+        original: &[ENode],
+        extraction: &Extraction,
+        roots: &[u32],
+    ) -> Vec<Exchange> {
+        let chosen = self.as_it_was(egraph, original, &self.greedy());
+        let mut improver = Improver::new(self, chosen, roots);
+        let mut exchanges = Vec::new();
+        let classes: Vec<u32> = original
+            .iter()
+            .rev()
+            .filter_map(|node| self.number(egraph, egraph.lookup(node.clone())?))
+            .collect();
+        for class in classes {
+            let (old, new) = (improver.chosen[class as usize], extraction.chosen[class as usize]);
+            let known = &self.all[class as usize];
+            let operands = &known.nodes[new as usize].operands;
+            let idle = improver.uses[class as usize] == 0 || known.constant || old == new;
+            if idle || improver.reaches(operands, class) {
+                continue;
+            }
+            let before = improver.cost;
+            improver.switch(class, new);
+            exchanges.push(Exchange { class, cost: [before, improver.cost] });
+        }
+        exchanges
+    }
+
+    /// The classes of nodes, each with the place of the node among its choices.
+    pub(super) fn places(&self, egraph: &Egraph, nodes: &[ENode]) -> Vec<(u32, u32)> {
+        let place = |node: &ENode| {
+            let class = self.number(egraph, egraph.lookup(node.clone())?)?;
+            let node = super::matching::canonical(egraph, node);
+            let at = self.all[class as usize].nodes.iter().position(|c| c.node == node)?;
+            Some((class, at as u32))
+        };
+        nodes.iter().filter_map(place).collect()
+    }
+
+    /// The graph as it was but for these choices.
+    pub(super) fn choosing(&self, egraph: &Egraph, original: &[ENode], choices: &[(u32, u32)]) -> Extraction {
+        let mut chosen = self.as_it_was(egraph, original, &self.greedy());
+        choices.iter().for_each(|(class, node)| chosen[*class as usize] = *node);
+        Extraction { chosen, cost: 0.0 }
     }
 
     /// The graph as it was but for one class, which is another node than the given one.
@@ -266,9 +323,34 @@ impl<'c> Improver<'c> {
         self.release(old);
     }
 
-    fn improve(mut self) -> Extraction {
+    /// Chooses all nodes of a group whose classes are in use, if that makes the whole cheaper.
+    fn switch_together(&mut self, group: &[(u32, u32)]) {
+        let cost = self.cost;
+        let mut undo = Vec::new();
+        for (class, node) in group {
+            let old = self.chosen[*class as usize];
+            let operands = &self.classes.choice(*class, *node).operands;
+            if self.uses[*class as usize] == 0 || old == *node || self.reaches(operands, *class) {
+                continue;
+            }
+            undo.push((*class, old));
+            self.switch(*class, *node);
+        }
+        if self.cost >= cost - 1e-6 {
+            for (class, old) in undo.into_iter().rev() {
+                self.switch(class, old);
+            }
+            self.cost = cost;
+        }
+    }
+
+    fn improve(mut self, groups: &[Vec<(u32, u32)>]) -> Extraction {
         for _ in 0..ROUNDS {
             let before = self.cost;
+            // Later groups reach further behind what they merge.
+            for group in groups.iter().rev() {
+                self.switch_together(group);
+            }
             for class in (0..self.classes.all.len() as u32).rev() {
                 let known = &self.classes.all[class as usize];
                 if self.uses[class as usize] == 0 || known.constant || known.nodes.len() < 2 {

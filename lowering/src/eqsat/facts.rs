@@ -156,6 +156,11 @@ fn splat(egraph: &Egraph, op: Op, attrs: &[Attr], operands: &[Id], ty: &TensorTy
         (Op::Broadcast | Op::Reshape | Op::Transpose | Op::Slice | Op::Reverse | Op::Copy, _) => {
             egraph[operands[0]].data.splat
         }
+        (Op::Concat, _) => {
+            let first = egraph[*operands.first()?].data.splat?;
+            let same = |id: &Id| egraph[*id].data.splat.is_some_and(|s| identical(first, s));
+            operands.iter().all(same).then_some(first)
+        }
         (Op::Scalar(_) | Op::Cast, _) if op.def().numerics == Numerics::Exact => {
             let scalars: Option<SmallVec<[Tensor; 3]>> = operands
                 .iter()
@@ -173,11 +178,15 @@ fn uniform(tensor: &Tensor) -> Option<Scalar> {
         return None;
     }
     let first = tensor.get_flat(0);
-    let same = |s: Scalar| match (first, s) {
+    (!first.is_nan() && (stretched || tensor.iter_scalars().all(|s| identical(first, s)))).then_some(first)
+}
+
+/// Whether two numbers are the same bit for bit.
+fn identical(a: Scalar, b: Scalar) -> bool {
+    match (a, b) {
         (Scalar::Float(a), Scalar::Float(b)) => a.to_bits() == b.to_bits(),
         (a, b) => a == b,
-    };
-    (!first.is_nan() && (stretched || tensor.iter_scalars().all(same))).then_some(first)
+    }
 }
 
 /// The only result of an op on known operands, by the op's own meaning.

@@ -167,6 +167,39 @@ impl Search {
         (0..rule.vars.len()).filter_map(|i| subst.get(var(i)).copied()).collect()
     }
 
+    /// The pattern where its variables stand for what they were bound to.
+    pub(super) fn written(&self, egraph: &mut Egraph, subst: &Subst) -> Id {
+        let ast = &self.pattern.ast;
+        let mut ids: Vec<Id> = Vec::with_capacity(ast.len());
+        for node in ast.iter() {
+            let id = match node {
+                ENodeOrVar::Var(var) => subst[*var],
+                ENodeOrVar::ENode(node) => {
+                    let node = node.clone().map_children(|child| ids[usize::from(child)]);
+                    egraph.add_uncanonical(node)
+                }
+            };
+            ids.push(id);
+        }
+        ids.last().copied().expect("a pattern has a node")
+    }
+
+    /// The ops that the families of the rule stand for.
+    pub(super) fn family(&self) -> impl Iterator<Item = Op> {
+        self.family.iter().map(|(_, op)| *op)
+    }
+
+    /// The value of an expression of the rule in a match.
+    pub(super) fn eval(&self, egraph: &Egraph, vars: &[Id], expr: &Expr) -> Option<Attr> {
+        Scope { egraph, vars, family: &self.family }.eval(expr)
+    }
+
+    /// The rule's template where its variables stand for these classes; nothing if it is ill typed.
+    pub(super) fn template(&self, egraph: &Egraph, rule: &Rule, vars: &[Id]) -> Option<Instance> {
+        let built = Scope { egraph, vars, family: &self.family }.build(&rule.template)?;
+        Some(Instance { built })
+    }
+
     /// The template for a match in class `root`, if the rule holds there.
     pub(super) fn instance(
         &self,
@@ -331,6 +364,11 @@ fn full(number: f64, dtype: DType, shape: &Shape) -> Option<Built> {
 }
 
 impl Instance {
+    /// The type of what it gives.
+    pub(super) fn ty(&self) -> &TensorType {
+        self.built.ty()
+    }
+
     /// Adds what is new and gives the class; `made` hears of every node that was not there.
     pub(super) fn add(self, egraph: &mut Egraph, made: &mut dyn FnMut(&ENode)) -> Id {
         add(egraph, self.built, made)
@@ -353,6 +391,25 @@ fn add(egraph: &mut Egraph, built: Built, made: &mut dyn FnMut(&ENode)) -> Id {
             egraph.add(node)
         }
     }
+}
+
+/// The class of an op on classes, if it is well typed.
+pub(super) fn apply(
+    egraph: &mut Egraph,
+    op: Op,
+    attrs: Attrs,
+    operands: &[Id],
+    made: &mut dyn FnMut(&ENode),
+) -> Option<Id> {
+    let types: Vec<TensorType> =
+        operands.iter().map(|id| type_of(egraph, *id).cloned()).collect::<Option<_>>()?;
+    let borrowed: SmallVec<[&TensorType; 4]> = types.iter().collect();
+    let results = infer(&egraph.analysis.ranges, op, &attrs, &borrowed)?;
+    let [ty] = results.as_slice() else { return None };
+    let ty = ty.clone();
+    let operands = operands.iter().zip(&types).map(|(id, ty)| Built::Known(*id, ty.clone())).collect();
+    let built = Built::New { op, attrs, operands, ty };
+    Some(add(egraph, built, made))
 }
 
 /// The class of an attribute.

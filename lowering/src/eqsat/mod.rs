@@ -32,7 +32,9 @@ mod facts;
 mod functions;
 mod language;
 mod matching;
+mod merging;
 mod parse;
+mod proof;
 mod reference;
 mod rule;
 mod saturate;
@@ -46,13 +48,15 @@ use tcc_ir::graph::{Graph, NodeId};
 use tcc_ir::numerics::Numerics;
 
 pub use cost::CostModel;
+pub(crate) use cost::Costs;
 pub use examples::{Instance, instances};
 pub use functions::{FUNCTIONS, Function};
+pub use proof::{Line, Step};
 pub use reference::markdown;
 pub use rule::{Example, Rule, RuleSet};
 pub use saturate::{Budget, Growth, Saturation};
 
-use crate::pass::{OptionDef, OptionKind, Outcome, PassCx, PassDef, PassError, PassFn};
+use crate::pass::{OptionDef, OptionKind, Outcome, Owed, PassCx, PassDef, PassError, PassFn};
 
 /// See the [module](self).
 pub const PASS: PassDef = PassDef {
@@ -77,6 +81,12 @@ pub const PASS: PassDef = PassDef {
             kind: OptionKind::Count,
             default: "4096",
             doc: "how many matches of a rule are taken each time",
+        },
+        OptionDef {
+            name: "merges",
+            kind: OptionKind::Count,
+            default: "2",
+            doc: "how often places that share operands are merged",
         },
         OptionDef {
             name: "numerics",
@@ -181,13 +191,29 @@ impl Optimizer {
 
     /// The rewritten graph, if it is another one, and what was done. `allow` is asked before each rewrite.
     pub fn run(&self, graph: &Graph, allow: &mut dyn FnMut() -> bool) -> (Option<Graph>, Report) {
+        self.run_with(graph, None, allow)
+    }
+
+    /// The same with a proof of each node that was replaced; takes longer.
+    pub fn explain(&self, graph: &Graph) -> (Option<Graph>, Report, Vec<Step>) {
+        let mut steps = Vec::new();
+        let (next, report) = self.run_with(graph, Some(&mut steps), &mut || true);
+        (next, report, steps)
+    }
+
+    fn run_with(
+        &self,
+        graph: &Graph,
+        steps: Option<&mut Vec<Step>>,
+        allow: &mut dyn FnMut() -> bool,
+    ) -> (Option<Graph>, Report) {
         let mut regions: FxHashMap<NodeId, Vec<Graph>> = FxHashMap::default();
         for (id, node) in graph.nodes().filter(|(_, node)| !node.regions.is_empty()) {
             let optimised = |r: &Graph| self.run(r, &mut *allow).0.unwrap_or_else(|| r.clone());
             let all: Vec<Graph> = node.regions.iter().map(optimised).collect();
             regions.insert(id, all);
         }
-        let mut imported = convert::Imported::new(graph);
+        let mut imported = convert::Imported::with(graph, steps.is_some());
         let mut origins = saturate::Origins::default();
         let budget = self.budget;
         let saturation = saturate::saturate(
@@ -210,7 +236,7 @@ impl Optimizer {
             *kept = Some("an output has no class");
             return (None, report);
         };
-        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &roots) else {
+        let Some((before, extraction)) = classes.extract(egraph, &imported.original, &origins.groups, &roots) else {
             *kept = Some("an output has no finite cost");
             return (None, report);
         };
@@ -218,7 +244,12 @@ impl Optimizer {
         let exporter = convert::Exporter::new(graph, &imported, &classes, &extraction, &regions);
         let needed = exporter.needed(&roots);
         report.used = self.used(egraph, &classes, &extraction, &needed, &origins);
-        match exporter.export(&roots) {
+        let exported = exporter.export(&roots);
+        if let (Some(steps), true) = (steps, exported.is_some()) {
+            let names = convert::origins_of(graph);
+            *steps = proof::steps(&mut imported, &names, &origins, &classes, &extraction, &roots);
+        }
+        match exported {
             Some((next, touched)) => (touched.then_some(next), report),
             None => {
                 report.kept = Some("the result could not be built");
@@ -279,9 +310,17 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     let (chosen, file) = (cx.options.word("rules"), cx.options.word("file"));
     let count = |name| usize::try_from(cx.options.count(name)).unwrap_or(usize::MAX);
     let budget =
-        Budget { growth: count("nodes"), iterations: count("iterations"), matches: count("matches") };
+        Budget {
+            growth: count("nodes"),
+            iterations: count("iterations"),
+            matches: count("matches"),
+            merges: count("merges"),
+        };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
-        let (next, _) = optimizer.run(graph, &mut || cx.rewrite());
+        let (next, report) = optimizer.run(graph, &mut || cx.rewrite());
+        for used in report.used.into_iter().filter(|_| next.is_some()) {
+            cx.owe(Owed { rewrite: used.rule, numerics: used.numerics, count: used.count });
+        }
         next.map_or(Outcome::Unchanged, Outcome::Changed)
     };
     if chosen == "all" && file.is_empty() && budget == Budget::default() {

@@ -1,4 +1,5 @@
-//! Reading rules: `rule NAME CLASS: [let NAME = TERM in] TERM => TERM [if CONDITION, …] [try EXAMPLE]…`.
+//! Reading rules: `rule NAME CLASS: [let NAME = TERM in] TERM => TERM [if CONDITION, …] [try EXAMPLE]…` and
+//! `merge NAME CLASS: TERM over NAME axis EXPR, … => axis EXPR [if CONDITION, …] [try EXAMPLE]…`.
 //!
 //! Every name is resolved here: an op, attribute, function or variable that does not exist is an error at its
 //! place, and all rules of a file are read before any error is reported. An attribute that a pattern does not
@@ -11,7 +12,7 @@ use tcc_ir::numerics::Numerics;
 use tcc_ir::text::Cursor;
 
 use super::functions::Function;
-use super::rule::{Callee, Content, Example, Expr, Operand, Rule, RuleSet, Term};
+use super::rule::{Callee, Content, Example, Expr, Merging, Operand, Rule, RuleSet, Term};
 
 /// Terms nested deeper than this are refused.
 const MAX_DEPTH: usize = 64;
@@ -37,7 +38,8 @@ impl RuleSet {
                 }
                 Err(diag) => {
                     diags.push(diag);
-                    while !cursor.at_end() && !cursor.peek("rule") && cursor.skip_token() {}
+                    let next = |c: &Cursor<'_>| c.at_end() || c.peek("rule") || c.peek("merge");
+                    while !next(&cursor) && cursor.skip_token() {}
                 }
             }
         }
@@ -70,7 +72,10 @@ impl<'c, 'a> Reader<'c, 'a> {
     }
 
     fn rule(&mut self, theme: &str) -> Result<Rule, Diag> {
-        self.cursor.expect("rule")?;
+        let merges = self.cursor.accept("merge");
+        if !merges {
+            self.cursor.expect("rule")?;
+        }
         let name = self.cursor.word("the name of a rule")?.to_owned();
         let numerics = self.numerics()?;
         self.cursor.expect(":")?;
@@ -87,9 +92,13 @@ impl<'c, 'a> Reader<'c, 'a> {
             let message = "expected a pattern that begins with an op";
             return Err(Diag::at(self.cursor.since(start), "pattern", message));
         }
-        self.cursor.expect("=>")?;
         self.binding = false;
-        let template = self.term(0)?;
+        let (template, merging) = if merges {
+            (pattern.clone(), Some(self.merging()?))
+        } else {
+            self.cursor.expect("=>")?;
+            (self.term(0)?, None)
+        };
         let mut conditions = Vec::new();
         if self.cursor.accept("if") {
             conditions.push(self.expr(0)?);
@@ -104,7 +113,28 @@ impl<'c, 'a> Reader<'c, 'a> {
         }
         let (text, theme) = (String::new(), theme.to_owned());
         let vars = self.vars.iter().map(|(name, _)| name.clone()).collect();
-        Ok(Rule { name, numerics, theme, text, vars, pattern, template, conditions, examples })
+        Ok(Rule { name, numerics, theme, text, vars, pattern, template, conditions, merging, examples })
+    }
+
+    fn merging(&mut self) -> Result<Merging, Diag> {
+        self.cursor.expect("over")?;
+        let mut over = Vec::new();
+        loop {
+            let start = self.cursor.here();
+            let name = self.cursor.word("a variable")?.to_owned();
+            let Some(var) = self.vars.iter().position(|(known, _)| *known == name) else {
+                let message = format!("expected a variable of the pattern, got `{name}`");
+                return Err(Diag::at(self.cursor.since(start), "variable", message));
+            };
+            self.cursor.expect("axis")?;
+            over.push((var, self.expr(0)?));
+            if !self.cursor.accept(",") {
+                break;
+            }
+        }
+        self.cursor.expect("=>")?;
+        self.cursor.expect("axis")?;
+        Ok(Merging { over, along: self.expr(0)? })
     }
 
     fn numerics(&mut self) -> Result<Numerics, Diag> {

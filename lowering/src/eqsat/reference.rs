@@ -32,5 +32,7 @@ A rule reads `rule NAME CLASS: PATTERN => TEMPLATE if CONDITION, …`. Lower-cas
 upper-case ones any elementwise op with that many operands. A number in a pattern is a tensor that repeats
 it. Attributes that a pattern does not mention are bound to variables of their own names; a template takes
 those it does not mention from there. Operands of ops that commute are found in either order.
-`let a = PATTERN in` names a part. Lines with `try` say on which types tests instantiate the rule.
+`let a = PATTERN in` names a part. A rule that begins with `merge` makes one of all places that its pattern is
+found at and that agree in all but the variables it is `over`: what these stand for is joined along their axes,
+and each place is a slice of the whole along the axis behind `=>`. Lines with `try` say on which types tests instantiate the rule.
 ";

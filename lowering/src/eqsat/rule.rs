@@ -22,8 +22,19 @@ pub struct Rule {
     pub(super) pattern: Term,
     pub(super) template: Term,
     pub(super) conditions: Vec<Expr>,
+    /// Where several matches become one; the template is the pattern then.
+    pub(super) merging: Option<Merging>,
     /// Instances that tests try the rule on.
     pub examples: Vec<Example>,
+}
+
+/// Matches that agree in all but some variables are one application of the pattern to those joined.
+#[derive(Clone, Debug)]
+pub(super) struct Merging {
+    /// The variables that differ, with the axis along which tensors are joined and extents added.
+    pub(super) over: Vec<(usize, Expr)>,
+    /// The axis along which the results lie one after the other.
+    pub(super) along: Expr,
 }
 
 /// An instance of a pattern's variables. Names that are bound nowhere are extents for a test to choose.

@@ -3,14 +3,15 @@
 //! Budgets are counts, never seconds, and all orders are those of the rules and of the classes, so the same
 //! graph gives the same e-graph.
 
-use egg::{Id, Searcher};
+use egg::{Id, Searcher, Subst};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::facts::Egraph;
 use super::language::ENode;
 use super::matching::{Search, canonical};
-use super::rule::{RuleSet, Term};
+use super::merging::Merger;
+use super::rule::{Rule, RuleSet, Term};
 
 /// How far a saturation may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,13 @@ pub struct Budget {
     pub iterations: usize,
     /// Matches of one rule in one round.
     pub matches: usize,
+    /// How often places that share operands are merged, each time when nothing else comes.
+    pub merges: usize,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { growth: 16, iterations: 12, matches: 4096 }
+        Budget { growth: 16, iterations: 12, matches: 4096, merges: 2 }
     }
 }
 
@@ -63,9 +66,21 @@ pub(super) struct Origins {
     made: Vec<(ENode, usize)>,
     /// Classes that a rule with nothing but a variable as template united.
     joined: Vec<(Id, usize)>,
+    /// Nodes that are worth choosing only together.
+    pub(super) groups: Vec<Vec<ENode>>,
 }
 
 impl Origins {
+    /// Notes that a rule made a node.
+    pub(super) fn note(&mut self, node: &ENode, rule: usize) {
+        self.made.push((node.clone(), rule));
+    }
+
+    /// The nodes that rules made, with the rules, in order.
+    pub(super) fn made(&self) -> impl Iterator<Item = (&ENode, usize)> {
+        self.made.iter().map(|(node, rule)| (node, *rule))
+    }
+
     /// The rule that first made each node.
     pub(super) fn of_nodes(&self, egraph: &Egraph) -> FxHashMap<ENode, usize> {
         let mut rules = FxHashMap::default();
@@ -78,6 +93,24 @@ impl Origins {
     /// The rules that joined classes without a new node.
     pub(super) fn joins<'a>(&'a self, egraph: &'a Egraph) -> impl Iterator<Item = (Id, usize)> + 'a {
         self.joined.iter().map(|(id, rule)| (egraph.find(*id), *rule))
+    }
+}
+
+/// Makes the class of a match and that of what a rule puts there one. If it must be explained, what the rule
+/// matched is written down as the rule has it, so that each step of a proof is one rewrite.
+pub(super) fn unite(
+    egraph: &mut Egraph,
+    root: Id,
+    new: Id,
+    search: &Search,
+    subst: &Subst,
+    rule: &Rule,
+) -> bool {
+    if egraph.are_explanations_enabled() {
+        let matched = search.written(egraph, subst);
+        egraph.union_trusted(matched, new, rule.name.as_str())
+    } else {
+        egraph.union(root, new)
     }
 }
 
@@ -96,10 +129,12 @@ pub(super) fn saturate(
     let mut report = Saturation { rules: set.rules.iter().map(named).collect(), ..Saturation::default() };
     let limit = egraph.total_size() * budget.growth.max(1) + 256;
     let mut seen = Seen::default();
+    let mut merger = Merger::default();
+    let mut merges = 0;
     while report.iterations < budget.iterations {
         report.iterations += 1;
         let mut found = Vec::new();
-        for search in searches {
+        for search in searches.iter().filter(|s| set.rules[s.rule].merging.is_none()) {
             let matches = search.pattern.search_with_limit(egraph, budget.matches);
             let count: usize = matches.iter().map(|m| m.substs.len()).sum();
             report.rules[search.rule].cut |= count >= budget.matches;
@@ -128,7 +163,7 @@ pub(super) fn saturate(
                     nodes += 1;
                     made.push((node.clone(), search.rule));
                 });
-                let united = egraph.union(root, new);
+                let united = unite(egraph, root, new, search, subst, rule);
                 if united && matches!(rule.template, Term::Var(_)) {
                     origins.joined.push((root, search.rule));
                 }
@@ -140,8 +175,17 @@ pub(super) fn saturate(
             }
         }
         egraph.rebuild();
-        if stopped || !changed {
-            report.saturated = !stopped;
+        if stopped {
+            break;
+        }
+        let last = report.iterations == budget.iterations;
+        if (!changed || last) && merges < budget.merges {
+            merges += 1;
+            changed |= merger.merge(egraph, set, searches, origins, &mut report.rules, allow);
+            egraph.rebuild();
+        }
+        if !changed {
+            report.saturated = true;
             break;
         }
     }

@@ -5,6 +5,8 @@ pub mod cse;
 pub mod dce;
 pub mod fold;
 pub mod inline_kernels;
+pub mod integer_products;
+pub mod lower_precision;
 pub mod simplify_shapes;
 
 use tcc_ir::graph::{Graph, Node};
@@ -19,6 +21,8 @@ pub static PASSES: &[&PassDef] = &[
     &crate::eqsat::PASS,
     &fold::PASS,
     &inline_kernels::PASS,
+    &integer_products::PASS,
+    &lower_precision::PASS,
     &simplify_shapes::PASS,
 ];
 

@@ -207,19 +207,18 @@ impl Emit<'_> {
             let element = |j: &Dim| Access::new(kept.scores.clone(), [i.clone(), j.clone()]);
             let [best, sum] = [&kept.best, &kept.sum].map(|name| Access::new(name.clone(), [i.clone()]));
             let mut row = Block::default();
+            let largest = emit.accumulator(dtype, Expr::Load(best.clone()), &mut row);
             let scaled = emit.each(keys, |emit, j| {
                 emit.at_pair(parts, &i, &(first_key + &j), |emit, query, key| {
                     let mut block = Block::default();
                     let score = emit.score(parts, Expr::Load(element(&j)), &query, &key, &mut block);
-                    block.stmts.push(Stmt::store(element(&j), score));
+                    let score = emit.name(score, &mut block);
+                    block.stmts.push(Stmt::store(element(&j), score.clone()));
+                    block.stmts.push(accumulate(largest.clone(), ScalarOp::Max, score));
                     block.stmts
                 })
             });
             row.stmts.push(scaled);
-            let largest = emit.accumulator(dtype, Expr::Load(best.clone()), &mut row);
-            let each = emit
-                .each(keys, |_, j| vec![accumulate(largest.clone(), ScalarOp::Max, Expr::Load(element(&j)))]);
-            row.stmts.push(each);
             let largest = emit.name(Expr::Load(largest), &mut row);
             // Of a row that excludes every key so far, zero keeps the weights at exp(-inf).
             let none = Expr::binary(ScalarOp::Eq, largest.clone(), lowest(dtype));
@@ -229,13 +228,15 @@ impl Emit<'_> {
                 |score: Expr| Expr::Op(ScalarOp::Exp, vec![Expr::binary(ScalarOp::Sub, score, base.clone())]);
             let factor = emit.name(relative(Expr::Load(best.clone())), &mut row);
             row.stmts.push(Stmt::store(best, largest));
-            let weighted =
-                emit.each(keys, |_, j| vec![Stmt::store(element(&j), relative(Expr::Load(element(&j))))]);
-            row.stmts.push(weighted);
             let total = emit.accumulator(dtype, Expr::number(dtype, 0.0), &mut row);
-            let summed = emit
-                .each(keys, |_, j| vec![accumulate(total.clone(), ScalarOp::Add, Expr::Load(element(&j)))]);
-            row.stmts.push(summed);
+            let weighted = emit.each(keys, |emit, j| {
+                let mut block = Block::default();
+                let weight = emit.name(relative(Expr::Load(element(&j))), &mut block);
+                block.stmts.push(Stmt::store(element(&j), weight.clone()));
+                block.stmts.push(accumulate(total.clone(), ScalarOp::Add, weight));
+                block.stmts
+            });
+            row.stmts.push(weighted);
             let before = Expr::binary(ScalarOp::Mul, Expr::Load(sum.clone()), factor.clone());
             row.stmts.push(Stmt::store(sum, Expr::binary(ScalarOp::Add, before, Expr::Load(total))));
             let rescaled = emit.each(&parts.columns, |_, e| {

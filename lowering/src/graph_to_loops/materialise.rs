@@ -1,9 +1,10 @@
 //! Which values get memory of their own.
 //!
 //! Parameters, large constants, outputs and results of host ops do. Of the others, one is written to memory
-//! when computing it again at each use would cost more, when its consumer walks over it more than once, or when
-//! it carries a heavy op that its consumer cannot go on from.
+//! when its consumer walks over it more than once, or when it carries a heavy op that its consumer cannot go on
+//! from. Where both would do, [`Wishes`] say what is wanted; `grouping.rs` finds the ones that cost least.
 
+use rustc_hash::FxHashMap;
 use tcc_ir::graph::{Def, Graph, Node, Op, Value};
 use tcc_ir::numerics::Numerics;
 
@@ -13,12 +14,22 @@ use super::is_host;
 pub(crate) struct Plan {
     memory: Vec<bool>,
     anchors: Vec<Option<Value>>,
+    /// The values that could as well be decided otherwise.
+    open: Vec<Value>,
 }
+
+/// Whether values that are open get memory.
+pub(super) type Wishes = FxHashMap<Value, bool>;
 
 impl Plan {
     /// Whether a value is written to memory (or is there from the start).
     pub(crate) fn has_memory(&self, value: Value) -> bool {
         self.memory[value.index()]
+    }
+
+    /// The values that could as well be decided otherwise, with the decisions made.
+    pub(super) fn open(&self) -> impl Iterator<Item = (Value, bool)> {
+        self.open.iter().map(|v| (*v, self.has_memory(*v)))
     }
 
     /// The heavy value that a value carries on from.
@@ -112,7 +123,7 @@ struct Decider<'g> {
 }
 
 /// Decides for every value.
-pub(super) fn decide(graph: &Graph) -> Plan {
+pub(super) fn decide(graph: &Graph, wishes: &Wishes) -> Plan {
     let count = graph.value_count();
     let mut decider = Decider {
         graph,
@@ -126,18 +137,42 @@ pub(super) fn decide(graph: &Graph) -> Plan {
     let uses = graph.use_counts();
     let mut is_output = vec![false; count];
     graph.outputs().iter().for_each(|(_, v)| is_output[v.index()] = true);
+    let mut open = Vec::new();
+    let mut walked = vec![false; count];
+    for (_, node) in graph.nodes() {
+        if walks(node.op) {
+            walked[node.operands[0].index()] = true;
+        }
+    }
     for (_, node) in graph.nodes() {
         decider.visit(node);
         for result in node.results() {
             let i = result.index();
             let info = decider.info[i];
-            let shared = uses[i] > 1 && (info.cost > CHEAP || decider.anchors[i].is_some());
-            if is_host(node.op) || is_output[i] || shared || info.depth > MAX_DEPTH || info.cost > MAX_COST {
+            let carries = decider.anchors[i].is_some();
+            let forced = is_host(node.op)
+                || is_output[i]
+                || (uses[i] > 1 && carries)
+                || info.depth > MAX_DEPTH
+                || info.cost > MAX_COST;
+            let may_do_both = !forced && !carries && !decider.memory[i] && info.cost > 0;
+            let wanted = if may_do_both && (uses[i] > 1 || (walked[i] && info.cost >= FUNCTION)) {
+                open.push(result);
+                wishes.get(&result).copied().unwrap_or(uses[i] > 1 && info.cost > CHEAP)
+            } else {
+                false
+            };
+            if forced || wanted {
                 decider.put_in_memory(result);
             }
         }
     }
-    Plan { memory: decider.memory, anchors: decider.anchors }
+    Plan { memory: decider.memory, anchors: decider.anchors, open }
+}
+
+/// Ops that compute an operand once more in each of several walks over it.
+pub(super) fn walks(op: Op) -> bool {
+    matches!(op, Op::Softmax | Op::LogSoftmax | Op::LayerNorm | Op::RmsNorm)
 }
 
 impl Decider<'_> {
@@ -245,7 +280,8 @@ pub(super) fn inlines(node: &Node) -> bool {
     !value.is_empty() && value.strides().iter().zip(value.shape()).all(|(s, n)| *s == 0 || *n == 1)
 }
 
-fn own_cost(op: Op) -> u32 {
+/// The work of an op for one element.
+pub(super) fn own_cost(op: Op) -> u32 {
     match op {
         Op::Scalar(scalar) => match scalar.def().numerics {
             Numerics::Exact => 1,

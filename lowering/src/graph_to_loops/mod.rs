@@ -8,6 +8,7 @@
 mod attention;
 mod contraction;
 mod element;
+mod grouping;
 mod materialise;
 mod normalise;
 mod reduction;
@@ -22,6 +23,8 @@ use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Attr, Graph, Node, NodeId, Op, Value};
 use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Space, Stmt, free_symbols};
 use tcc_ir::shape::{Shape, TensorType};
+
+use crate::eqsat::CostModel;
 
 /// One step of a model.
 #[derive(Clone, Debug)]
@@ -45,9 +48,14 @@ pub enum Work {
     Host(NodeId),
 }
 
-/// Cuts a graph into stages, in an order in which they can run.
+/// Cuts a graph into stages, in an order in which they can run, as suits a processor of a few cores.
 pub fn lower_graph(graph: &Graph) -> Vec<Stage> {
-    let plan = materialise::decide(graph);
+    lower_graph_for(graph, &CostModel::cpu())
+}
+
+/// Cuts a graph into stages as suits a target.
+pub fn lower_graph_for(graph: &Graph, model: &CostModel) -> Vec<Stage> {
+    let plan = grouping::choose(graph, model);
     let mut stages = Vec::new();
     for (id, node) in graph.nodes() {
         if is_host(node.op) {

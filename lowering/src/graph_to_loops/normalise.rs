@@ -125,16 +125,12 @@ impl Emit<'_> {
             (_, Some(name)) => Some(name.clone()),
             (_, None) => Some(self.row_buffer(&rows, kept, &mut block)),
         };
-        if let Some(powers) = &powers {
-            let computed = self.walk(&rows, |e, at, b| {
-                let value = exp(shifted(e, at, b));
-                b.stmts.push(Stmt::store(rows.in_buffer(powers, at), value));
-            });
-            block.stmts.extend(computed);
-        }
-        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| match &powers {
-            Some(powers) => Expr::Load(rows.in_buffer(powers, at)),
-            None => exp(shifted(e, at, b)),
+        let sum = self.fold(&rows, ScalarOp::Add, kept, &mut block, |e, at, b| {
+            let value = exp(shifted(e, at, b));
+            let Some(powers) = &powers else { return value };
+            let value = e.name(value, b);
+            b.stmts.push(Stmt::store(rows.in_buffer(powers, at), value.clone()));
+            value
         });
         let factor = match node.op {
             Op::LogSoftmax => Expr::Op(ScalarOp::Log, vec![sum]),

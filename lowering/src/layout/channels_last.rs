@@ -15,13 +15,13 @@
 
 use smallvec::{SmallVec, smallvec};
 use tcc_ir::dim::Dim;
-use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Attr, Attrs, Graph, Ints, Node, NodeId, Op, Rewriter, Value, Violation};
 use tcc_ir::shape::Shape;
 
+use super::groups::{fill_up, from_groups, to_groups};
 use super::panels::{from_panels, to_panels};
 use super::{ints, list, settled};
-use crate::schedule::Machine;
+use crate::schedule::{Machine, MicroTile};
 
 /// Brings every convolution that profits into channels-last form, and what stands between them too.
 pub fn channels_last(graph: &Graph, machine: &Machine) -> Graph {
@@ -139,7 +139,7 @@ impl ChannelsLast<'_> {
         let (rank, out) = (self.rank(x), &self.rewriter.from.ty(node.result()).shape);
         let channels = rank - spatial;
         let value = match node.op {
-            Op::Scalar(_) | Op::Cast => {
+            Op::Scalar(_) | Op::Cast | Op::Quantize | Op::Dequantize => {
                 let mut operands: SmallVec<[Value; 3]> = SmallVec::new();
                 for operand in &node.operands {
                     operands.push(self.form(*operand, spatial)?);
@@ -154,6 +154,13 @@ impl ChannelsLast<'_> {
                 );
                 let x = self.form(x, spatial)?;
                 self.push(node, &[x], attrs.into_iter().collect())?
+            }
+            // The extremes of everything are the same in any order.
+            Op::ReduceMax | Op::ReduceMin if list(node, "axes").len() == rank => {
+                let x = self.form(x, spatial)?;
+                let reduced = self.push(node, &[x], node.attrs.clone())?;
+                self.stands_for(node, reduced);
+                return Ok(Some(()));
             }
             Op::ReduceSum | Op::ReduceProd | Op::ReduceMax | Op::ReduceMin
                 if list(node, "axes").iter().copied().eq(channels..rank) =>
@@ -238,26 +245,41 @@ impl ChannelsLast<'_> {
     fn conv(&mut self, node: &Node) -> Result<Option<()>, Violation> {
         let [x, w] = [node.operands[0], node.operands[1]];
         let from = self.rewriter.from;
-        let all_f32 = [x, w, node.result()].iter().all(|v| from.ty(*v).dtype == DType::F32);
+        let tile = self.machine.tile(from.ty(x).dtype, from.ty(w).dtype);
+        let Some(tile) = tile.filter(|_| from.ty(node.result()).dtype.bits() <= 32) else {
+            return Ok(None);
+        };
         let [lo, hi, base] = ["lo", "hi", "base"].map(|n| ints(node, n));
         let plain = base.iter().all(|b| *b == 1) && lo.iter().chain(&hi).all(|p| *p >= 0);
         let Attr::Int(groups) = *node.attr("groups") else { return Ok(None) };
         let (rank, spatial) = (self.rank(x), self.rank(x) - 2);
-        if !all_f32 || !plain || spatial == 0 {
+        if !plain || spatial == 0 {
             return Ok(None);
         }
+        // Channels are read in whole groups; those that fill up the last one meet weights of zero.
+        let channels = from.ty(w).shape[1].clone();
+        let odd = !channels.modulo(&Dim::from(tile.group)).is(0);
+        let per_group = from.ty(w).shape[0].floor_div(&Dim::from(groups));
+        let depthwise = per_group.is(1) && channels.is(1) && groups > 1;
+        if odd && groups > 1 && !depthwise {
+            return Ok(None);
+        }
+        let fill = match channels.as_const() {
+            Some(c) if odd && !depthwise => (tile.group - c % tile.group) % tile.group,
+            _ => 0,
+        };
         let known_before = self.forms[x.index()].is_some();
         let form = self.form(x, spatial)?;
         let graph = &mut self.rewriter.to;
-        let needs_padding = lo.iter().chain(&hi).any(|p| *p > 0);
+        let needs_padding = fill > 0 || lo.iter().chain(&hi).any(|p| *p > 0);
         let image = if needs_padding {
-            let zero = graph.number(DType::F32, 0.0)?;
-            let around = |sizes: &[i64]| -> Shape {
+            let zero = graph.number(graph.ty(form).dtype, 0.0)?;
+            let around = |sizes: &[i64], channels: i64| -> Shape {
                 let inner = sizes.iter().map(|p| Dim::from(*p));
-                std::iter::once(Dim::ZERO).chain(inner).chain([Dim::ZERO]).collect()
+                std::iter::once(Dim::ZERO).chain(inner).chain([Dim::from(channels)]).collect()
             };
             let none: Ints = smallvec![0; rank];
-            let attrs = smallvec![around(&lo).into(), around(&hi).into(), none.into()];
+            let attrs = smallvec![around(&lo, 0).into(), around(&hi, fill).into(), none.into()];
             graph.op(Op::Pad, &[form, zero], attrs)?
         } else {
             form
@@ -266,7 +288,7 @@ impl ChannelsLast<'_> {
             if needs_padding || !known_before { graph.op(Op::Copy, &[image], smallvec![])? } else { image };
         let image = graph.transpose(image, &back(rank, spatial))?;
         self.as_it_was(w);
-        let weights = self.weights(w, groups)?;
+        let weights = self.weights(w, groups, fill, tile)?;
         let none: Ints = smallvec![0; spatial];
         let mut attrs = node.attrs.clone();
         attrs[1] = Attr::Ints(none.clone());
@@ -278,8 +300,8 @@ impl ChannelsLast<'_> {
     }
 
     /// The view of weights in panels, or of depthwise ones with their channels last, as `[o, i, …]`.
-    fn weights(&mut self, w: Value, groups: i64) -> Result<Value, Violation> {
-        let shape = self.rewriter.from.ty(w).shape.clone();
+    fn weights(&mut self, w: Value, groups: i64, fill: i64, tile: MicroTile) -> Result<Value, Violation> {
+        let mut shape = self.rewriter.from.ty(w).shape.clone();
         let rank = shape.rank();
         let per_group = shape[0].floor_div(&Dim::from(groups));
         if per_group.is(1) && shape[1].is(1) && groups > 1 {
@@ -288,28 +310,26 @@ impl ChannelsLast<'_> {
             let back: Vec<usize> = std::iter::once(rank - 1).chain(0..rank - 1).collect();
             return self.rewriter.to.transpose(last, &back);
         }
-        let width = Dim::from(self.machine.tile_columns);
+        let (width, group) = (Dim::from(tile.columns), tile.group);
+        shape = shape.with(1, &shape[1] + &Dim::from(fill));
         let apart: Shape =
             [Dim::from(groups), per_group.clone()].into_iter().chain(shape[1..].iter().cloned()).collect();
         // [g, o, i, k…] -> [g, k…, i, o], the last of which becomes panels in front of k….
         let order: Vec<usize> = std::iter::once(0).chain(3..=rank).chain([2, 1]).collect();
         let panels = settled(&mut self.rewriter, w, |graph, w| {
+            let w = fill_up(graph, w, 1, Dim::from(fill))?;
             let w = graph.reshape(w, &apart)?;
-            let (w, inner) = flattened(graph, w, &order)?;
+            let w = flattened(graph, w, &order)?;
             let panels = to_panels(graph, w, &[0, 1, 2], &width)?;
-            let shape = graph.ty(panels).shape.clone();
-            let apart: Shape = shape[..2].iter().cloned().chain(inner).chain([shape[3].clone()]).collect();
-            graph.reshape(panels, &apart)
+            to_groups(graph, panels, group)
         })?;
         let graph = &mut self.rewriter.to;
-        let all = graph.ty(panels).shape.clone();
-        let k: Dim = all[2..all.rank() - 1].iter().cloned().product();
-        let flat = [all[0].clone(), all[1].clone(), k, width].into_iter().collect();
-        let flat = graph.reshape(panels, &flat)?;
+        let flat = from_groups(graph, panels, group)?;
         let matrix = from_panels(graph, flat, &per_group)?;
-        let inner = &all[2..all.rank() - 1];
+        let all: Vec<Dim> = order.iter().map(|axis| apart[*axis].clone()).collect();
+        let inner = &all[1..all.len() - 1];
         let apart: Shape =
-            [all[0].clone()].into_iter().chain(inner.iter().cloned()).chain([per_group]).collect();
+            [Dim::from(groups)].into_iter().chain(inner.iter().cloned()).chain([per_group]).collect();
         let matrix = graph.reshape(matrix, &apart)?;
         // [g, k…, i, o] -> [g, o, i, k…].
         let order: Vec<usize> = [0, rank, rank - 1].into_iter().chain(1..rank - 1).collect();
@@ -318,14 +338,13 @@ impl ChannelsLast<'_> {
     }
 }
 
-/// A transposed tensor with all axes but the first and last joined, and those axes' extents.
-fn flattened(graph: &mut Graph, x: Value, order: &[usize]) -> Result<(Value, Vec<Dim>), Violation> {
+/// A transposed tensor with all axes but the first and last joined.
+fn flattened(graph: &mut Graph, x: Value, order: &[usize]) -> Result<Value, Violation> {
     let x = graph.transpose(x, order)?;
     let shape = graph.ty(x).shape.clone();
-    let inner: Vec<Dim> = shape[1..shape.rank() - 1].to_vec();
-    let joined = inner.iter().cloned().product();
+    let joined = shape[1..shape.rank() - 1].iter().cloned().product();
     let flat = [shape[0].clone(), joined, shape[shape.rank() - 1].clone()].into_iter().collect();
-    Ok((graph.reshape(x, &flat)?, inner))
+    graph.reshape(x, &flat)
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 mod attention;
 mod channels_last;
+mod extremes;
+mod groups;
 mod panels;
 mod phases;
 mod strided;
 
 pub use attention::lay_out_attention;
 pub use channels_last::channels_last;
+pub use extremes::split_extremes;
 pub use panels::pack_contractions;
 pub use phases::split_phases;
 
@@ -29,7 +32,7 @@ fn ints(node: &Node, name: &str) -> Vec<i64> {
 }
 
 /// The value of a constant, also behind movements.
-fn known(graph: &Graph, value: Value) -> Option<Tensor> {
+pub(crate) fn known(graph: &Graph, value: Value) -> Option<Tensor> {
     let node = graph.def_node(value)?;
     match node.op {
         Op::Const => match &node.attrs[0] {

@@ -13,11 +13,11 @@
 
 use smallvec::smallvec;
 use tcc_ir::dim::Dim;
-use tcc_ir::dtype::DType;
 use tcc_ir::graph::{Attr, Graph, Ints, NodeId, Op, Rewriter, Value, Violation};
 use tcc_ir::shape::Shape;
 
 use super::attention::in_rows;
+use super::groups::{fill_groups, fill_up, from_groups, to_groups};
 use super::strided::distances;
 use super::{known, list, settled};
 use crate::schedule::Machine;
@@ -42,15 +42,16 @@ fn pack(rewriter: &mut Rewriter<'_>, id: NodeId, machine: &Machine) -> Option<()
     let node = rewriter.from.node(id);
     let [lhs, rhs] = [node.operands[0], node.operands[1]];
     let (lhs_ty, rhs_ty) = (rewriter.from.ty(lhs), rewriter.from.ty(rhs));
-    let all_f32 = [lhs_ty.dtype, rhs_ty.dtype, rewriter.from.ty(node.result()).dtype] == [DType::F32; 3];
+    let tile = machine.tile(lhs_ty.dtype, rhs_ty.dtype)?;
+    // A result of more bits than the sums of a micro-kernel is summed by other means.
+    if rewriter.from.ty(node.result()).dtype.bits() > 32 {
+        return None;
+    }
     let (batch, contract) = (list(node, "rhs_batch"), list(node, "rhs_contract"));
     let free: Vec<usize> =
         (0..rhs_ty.shape.rank()).filter(|a| !batch.contains(a) && !contract.contains(a)).collect();
     let ([k], [n]) = (contract.as_slice(), free.as_slice()) else { return None };
-    if !all_f32 {
-        return None;
-    }
-    let width = Dim::from(machine.tile_columns);
+    let width = Dim::from(tile.columns);
     let columns = rhs_ty.shape[*n].clone();
     if known(rewriter.from, rhs).is_none() {
         let (lhs_batch, lhs_contract) = (list(node, "lhs_batch"), list(node, "lhs_contract"));
@@ -59,14 +60,23 @@ fn pack(rewriter: &mut Rewriter<'_>, id: NodeId, machine: &Machine) -> Option<()
             .map(|a| lhs_ty.shape[a].clone())
             .product();
         let few = rows.as_const().is_some_and(|r| r < ROWS_WORTH_PACKING);
-        let narrow = columns.as_const().is_some_and(|c| c * 4 < machine.tile_columns);
-        if few || narrow {
+        let narrow = columns.as_const().is_some_and(|c| c * 4 < tile.columns);
+        // Without its groups of steps a matrix of few bits is of no use to a micro-kernel.
+        if (few && tile.group == 1) || narrow {
             return None;
         }
     }
     let perm: Vec<usize> = batch.iter().copied().chain([*k, *n]).collect();
-    let panels = settled(rewriter, rhs, |graph, value| to_panels(graph, value, &perm, &width)).ok()?;
+    let group = tile.group;
+    let panels = settled(rewriter, rhs, |graph, value| {
+        let value = fill_groups(graph, value, *k, group)?;
+        let panels = to_panels(graph, value, &perm, &width)?;
+        to_groups(graph, panels, group)
+    });
+    let depth = rhs_ty.shape[*k].clone();
+    let panels = from_groups(&mut rewriter.to, panels.ok()?, group).ok()?;
     let view = from_panels(&mut rewriter.to, panels, &columns).ok()?;
+    let view = rewriter.to.slice_axis(view, batch.len(), &Dim::ZERO, &depth).ok()?;
     let batches: Ints = (0..batch.len() as i64).collect();
     let attrs = smallvec![
         node.attr("lhs_batch").clone(),
@@ -104,18 +114,7 @@ pub(super) fn to_panels(
     let rank = shape.rank();
     let panels = shape[rank - 1].ceil_div(width);
     let fill = graph.ranges.simplify(&(&(&panels * width) - &shape[rank - 1]));
-    let x = if fill.is(0) {
-        x
-    } else {
-        let zero = graph.number(DType::F32, 0.0)?;
-        let none: Shape = shape.iter().map(|_| Dim::ZERO).collect();
-        let inner: Ints = smallvec![0; rank];
-        graph.op(
-            Op::Pad,
-            &[x, zero],
-            smallvec![none.clone().into(), none.with(rank - 1, fill).into(), inner.into()],
-        )?
-    };
+    let x = fill_up(graph, x, rank - 1, fill)?;
     let split: Shape = shape[..rank - 1].iter().cloned().chain([panels, width.clone()]).collect();
     let x = graph.reshape(x, &split)?;
     graph.transpose(x, &swap(rank + 1))

@@ -35,6 +35,12 @@ pub(super) fn classify(body: &[Stmt]) -> FxHashMap<Symbol, Kept> {
     walk.uses.iter().filter_map(|(name, uses)| Some((name.clone(), kept(uses)?))).collect()
 }
 
+/// The lane that a vector loop over neighbouring ones begins with.
+pub(super) fn first_lane(at: &Dim, var: &Symbol) -> Option<u32> {
+    let (step, first) = at.affine_in(var)?;
+    if step.is(1) { first.as_const().and_then(|f| u32::try_from(f).ok()) } else { None }
+}
+
 struct Walk {
     uses: FxHashMap<Symbol, Uses>,
     unrolled: Vec<Symbol>,
@@ -91,8 +97,9 @@ impl Walk {
         let number = access.at.iter().all(|d| d.symbols().iter().all(|s| self.unrolled.contains(s)));
         let lanes = match (access.at.as_slice(), self.vectors.last()) {
             ([at], Some((var, extent))) => {
-                at.as_symbol() == Some(var)
-                    && self.uses.get(&access.buffer).is_some_and(|u| u.extents.first() == Some(extent))
+                let all = at.as_symbol() == Some(var)
+                    && self.uses.get(&access.buffer).is_some_and(|u| u.extents.first() == Some(extent));
+                all || !write && first_lane(at, var).is_some()
             }
             _ => false,
         };

@@ -10,6 +10,7 @@ use tcc_ir::mem::{Panel, Tile};
 use tcc_ir::scalar::ScalarOp;
 
 use super::{Lowering, Place};
+use crate::schedule::right_panel;
 
 impl Lowering {
     /// The contraction that a loop is the outermost of, if it is one.
@@ -32,14 +33,17 @@ impl Lowering {
         }
         let c = self.panel(c, i, j)?;
         let a = self.panel(a, i, p)?;
-        let b = self.panel(b, p, j)?;
-        if !c.column.is(1) || !b.column.is(1) {
+        let Some(Place::Memory(buffer)) = self.buffers.get(&b.buffer) else { return None };
+        let right = right_panel(&self.offset(buffer, b), p, j, &self.ranges)?;
+        let (memory, column) = (b.buffer.clone(), Dim::from(i64::from(right.group)));
+        let (b, group) = (Panel { memory, offset: right.start, row: right.row, column }, right.group);
+        if !c.column.is(1) {
             return None;
         }
         let most = |dim: &Dim| u32::try_from(self.ranges.bounds(dim).hi).unwrap_or(u32::MAX);
         let shape = (most(m), most(n));
         let [m, n, k] = [m, n, k].map(|d| self.ranges.simplify(d));
-        Some(Tile { m, n, k, a, b, c, accumulate: true, shape })
+        Some(Tile { m, n, k, a, b, group, c, accumulate: true, shape })
     }
 
     /// An element as it lies in memory; a tile converts it to the type of its result by itself.

@@ -6,6 +6,7 @@ use tcc_ir::loops::{Access, Cond, Expr};
 use tcc_ir::mem::{Inst, Reg, Rhs};
 use tcc_ir::scalar::ScalarOp;
 
+use super::registers::first_lane;
 use super::{Lowering, NotVector, Place};
 
 impl Lowering {
@@ -84,6 +85,13 @@ impl Lowering {
                     (wide, &self.lanes, access.at.first().and_then(Dim::as_const))
                 {
                     return Ok(self.set(dtype, 1, Rhs::Extract(regs[0], lane as u32), out));
+                }
+                if let (true, Some(lanes)) = (wide, &self.lanes)
+                    && let Some(first) = access.at.first().and_then(|at| first_lane(at, &lanes.var))
+                    && (first, lanes.count) != (0, self.program.ty(regs[0]).lanes)
+                {
+                    let count = lanes.count;
+                    return Ok(self.set(dtype, count, Rhs::Lanes(regs[0], first), out));
                 }
                 self.register(&shape, &regs, wide, access)
             }

@@ -1,13 +1,23 @@
 //! `expand-functions`: replaces functions of f32 by polynomials, so that every backend computes them alike and
 //! in vectors, and composite functions of other types by simpler ones.
 //!
-//! ```text
-//! %1: f32x8 = sigmoid %0
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %1: f32x8 = rsqrt %0
+//!   store y[0] = %1
+//! }
+//! ```
 //! ->
-//! %2: f32x8 = neg %0
-//! … the exponential of %2 …
-//! %9: f32x8 = add %8, one
-//! %1: f32x8 = div one, %9
+//! ```tcc
+//! program @f(x: f32[8]) -> (y: f32[8]) {
+//!   %0: f32x8 = load x[0]
+//!   %2: f32x8 = 1.0
+//!   %3: f32x8 = sqrt %0
+//!   %4: f32x8 = div %2, %3
+//!   %1: f32x8 = %4
+//!   store y[0] = %1
+//! }
 //! ```
 //!
 //! Errors stay within these bounds on samples over all of f32, in units in the last place: exp 2, log 2, tanh 6, erf 6;
@@ -16,31 +26,64 @@
 use smallvec::{SmallVec, smallvec};
 use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::mem::{Inst, Program, Reg, RegType, Rhs};
+use tcc_ir::numerics::Numerics;
 use tcc_ir::scalar::ScalarOp::{self, *};
+
+use crate::pass::{OptionDef, OptionKind, Outcome, PassCx, PassDef, PassError, PassFn};
+
+/// See the [module](self).
+pub const PASS: PassDef = PassDef {
+    name: "expand-functions",
+    summary: "replaces functions by arithmetic",
+    source: include_str!("expand_functions.rs"),
+    options: &[OptionDef {
+        name: "fma",
+        kind: OptionKind::Flag,
+        default: "true",
+        doc: "whether a fused multiply-add is one instruction",
+    }],
+    numerics: Numerics::Reassociates,
+    run: PassFn::Program(run),
+};
+
+fn run(program: &Program, cx: &mut PassCx<'_>) -> Result<Outcome<Program>, PassError> {
+    let mut next = program.clone();
+    let fma = cx.options.flag("fma");
+    let body = std::mem::take(&mut next.body);
+    next.body = expand_block(&mut next, body, fma, &mut || cx.rewrite());
+    Ok(Outcome::of(next != *program, next))
+}
 
 /// Expands every function that has an expansion. `fma` says whether a fused multiply-add is one instruction.
 pub fn expand_functions(program: &mut Program, fma: bool) {
     let body = std::mem::take(&mut program.body);
-    program.body = expand_block(program, body, fma);
+    program.body = expand_block(program, body, fma, &mut || true);
 }
 
-fn expand_block(program: &mut Program, body: Vec<Inst>, fma: bool) -> Vec<Inst> {
+fn expand_block(
+    program: &mut Program,
+    body: Vec<Inst>,
+    fma: bool,
+    allowed: &mut dyn FnMut() -> bool,
+) -> Vec<Inst> {
     let mut out = Vec::with_capacity(body.len());
     for inst in body {
         match inst {
-            Inst::Set { reg, value: Rhs::Op(op, args) } if expands(op, program.ty(args[0]).dtype) => {
+            Inst::Set { reg, value: Rhs::Op(op, args) }
+                if expands(op, program.ty(args[0]).dtype) && allowed() =>
+            {
                 let ty = program.ty(args[0]);
                 let mut build = Build { program, out: &mut out, lanes: ty.lanes, fma };
                 let value = build.function(op, ty.dtype, args[0]);
                 out.push(Inst::Set { reg, value: Rhs::Copy(value) });
             }
             Inst::For { var, extent, kind, body } => {
-                let body = expand_block(program, body, fma);
+                let body = expand_block(program, body, fma, allowed);
                 out.push(Inst::For { var, extent, kind, body });
             }
             Inst::If { conds, then, otherwise } => {
-                let then = expand_block(program, then, fma);
-                let otherwise = expand_block(program, otherwise, fma);
+                let then = expand_block(program, then, fma, allowed);
+                let otherwise = expand_block(program, otherwise, fma, allowed);
                 out.push(Inst::If { conds, then, otherwise });
             }
             other => out.push(other),
@@ -170,32 +213,31 @@ impl Build<'_> {
     }
 
     /// `2^n · p(r)` with `x = n ln 2 + r`. The power is applied in two halves, so that results below the normal
-    /// numbers and just above the largest one come out right.
+    /// numbers and just above the largest one come out right; their exponents are halves of an integer that is read
+    /// off the rounded number's bits.
     fn exp(&mut self, dtype: DType, x: Reg) -> Reg {
         if dtype == DType::F64 {
             return self.op(Exp, &[x]);
         }
         let x = self.clamped(x, -104.0, 89.0);
-        let (per_unit, shift) = (self.number(dtype, std::f64::consts::LOG2_E), self.number(dtype, ROUNDING));
-        let units = self.op(Mul, &[x, per_unit]);
+        let (per_unit, shift) =
+            (self.number(dtype, std::f64::consts::LOG2_E), self.number(dtype, ROUNDING + 2.0 * BIAS));
         // Adding a number so large that its last place is one rounds; subtracting it again gives the integer.
-        let rounded = self.op(Add, &[units, shift]);
+        let rounded = self.fma(x, per_unit, shift);
         let n = self.op(Sub, &[rounded, shift]);
         let (hi, lo) = (self.number(dtype, -LN2_HIGH), self.number(dtype, -LN2_LOW));
         let r = self.fma(n, hi, x);
         let r = self.fma(n, lo, r);
-        let p = self.polynomial(r, &EXP);
-        let square = self.op(Mul, &[r, r]);
-        let one = self.number(dtype, 1.0);
-        let tail = self.op(Add, &[r, one]);
-        let value = self.fma(p, square, tail);
-        let half = self.number(dtype, 0.5);
-        let half = self.op(Mul, &[n, half]);
-        let rounded = self.op(Add, &[half, shift]);
-        let first = self.op(Sub, &[rounded, shift]);
-        let second = self.op(Sub, &[n, first]);
-        let first = self.power_of_two(first);
-        let second = self.power_of_two(second);
+        let value = self.polynomial(r, &EXP);
+        // The last bits are `n + 2 · BIAS`; what stands above them is shifted out of the exponents.
+        let (one, place) = (self.int(1), self.int(23));
+        let biased = self.bits(rounded, DType::I32);
+        let first = self.op(Shr, &[biased, one]);
+        let second = self.op(Sub, &[biased, first]);
+        let [first, second] = [first, second].map(|half| {
+            let exponent = self.op(Shl, &[half, place]);
+            self.bits(exponent, DType::F32)
+        });
         let value = self.op(Mul, &[value, first]);
         self.op(Mul, &[value, second])
     }
@@ -207,16 +249,6 @@ impl Build<'_> {
         let x = self.op(Select, &[below, low, x]);
         let above = self.op(Lt, &[high, x]);
         self.op(Select, &[above, high, x])
-    }
-
-    /// `2^n` for an integer `n` in the range of normal numbers, held as a float.
-    fn power_of_two(&mut self, n: Reg) -> Reg {
-        // The last bits of this sum are those of `n` with the exponent's bias.
-        let (biased, place) = (self.number(DType::F32, ROUNDING + 127.0), self.int(23));
-        let biased = self.op(Add, &[n, biased]);
-        let bits = self.bits(biased, DType::I32);
-        let bits = self.op(Shl, &[bits, place]);
-        self.bits(bits, DType::F32)
     }
 
     /// `e ln 2 + ln m` with `x = 2^e m` and `m` around one.
@@ -278,7 +310,17 @@ impl Build<'_> {
         let value = self.rational(x, 7.905_311_107_635_498, &TANH_ABOVE, &TANH_BELOW);
         let (limit, magnitude) = (self.number(dtype, 0.0004), self.op(Abs, &[x]));
         let tiny = self.op(Lt, &[magnitude, limit]);
-        self.op(Select, &[tiny, x, value])
+        let value = self.op(Select, &[tiny, x, value]);
+        self.saturated(x, magnitude, 9.02, value)
+    }
+
+    /// Exactly one, with the sign of `x`, from a magnitude on from which that is the nearest number: what is subtracted
+    /// from one there may be multiplied by something large.
+    fn saturated(&mut self, x: Reg, magnitude: Reg, from: f64, value: Reg) -> Reg {
+        let (limit, one) = (self.number(DType::F32, from), self.clamped(x, -1.0, 1.0));
+        let near = self.op(Lt, &[magnitude, limit]);
+        // NaN is not below the limit, and is left by clamping as it is.
+        self.op(Select, &[near, value, one])
     }
 
     fn erf(&mut self, dtype: DType, x: Reg) -> Reg {
@@ -290,20 +332,23 @@ impl Build<'_> {
         let (limit, slope) = (self.number(dtype, 1e-4), self.number(dtype, std::f64::consts::FRAC_2_SQRT_PI));
         let (magnitude, line) = (self.op(Abs, &[x]), self.op(Mul, &[x, slope]));
         let tiny = self.op(Lt, &[magnitude, limit]);
-        self.op(Select, &[tiny, line, value])
+        let value = self.op(Select, &[tiny, line, value]);
+        self.saturated(x, magnitude, 3.92, value)
     }
 }
 
-/// Floats around this number are the integers.
+/// Floats around this number are the integers, in whose bits they are the last ones.
 const ROUNDING: f64 = 12_582_912.0;
 /// `ln 2` as a number of few bits, whose products with exponents are exact, and what is left of it.
 const LN2_HIGH: f64 = 0.693_359_375;
 const LN2_LOW: f64 = -2.121_944_4e-4;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 
-/// `(e^r - 1 - r) / r²` on `|r| <= ln 2 / 2`.
-const EXP: [f64; 6] =
-    [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_5e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+/// The bias of exponents.
+const BIAS: f64 = 127.0;
+
+/// `e^r` on `|r| <= ln 2 / 2`, with an error of a sixteenth of the last place.
+const EXP: [f64; 7] = [1.381_453_9e-3, 8.368_745e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1, 1.0, 1.0];
 
 /// `(ln(1 + t) - t + t²/2) / t³` on `sqrt(1/2) <= 1 + t <= sqrt 2`.
 const LOG: [f64; 9] = [

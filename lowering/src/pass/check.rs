@@ -4,7 +4,7 @@ use tcc_ir::dtype::Scalar;
 use tcc_ir::numerics::Numerics;
 use tcc_ir::tensor::{Tensor, Tolerance};
 
-use super::{Ir, random_inputs};
+use super::{Ir, Sample, random_inputs};
 
 /// What a check saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,14 +30,14 @@ pub fn compare_runs(
     for sample in 0..samples as u64 {
         // Zeros of either sign, infinities and NaN tell exact rewrites from almost exact ones.
         let specials = numerics == Numerics::Exact && sample % 2 == 1;
-        let inputs = match random_inputs(before, seed.wrapping_add(sample), specials) {
-            Ok(sample) => sample.inputs,
+        let Sample { inputs, bindings } = match random_inputs(before, seed.wrapping_add(sample), specials) {
+            Ok(sample) => sample,
             Err(error) => {
                 checked.skipped = Some(error.to_string());
                 continue;
             }
         };
-        let expected = match before.interpret(&inputs) {
+        let expected = match before.interpret_with(&inputs, &bindings) {
             Ok(expected) => expected,
             Err(error) => {
                 checked.skipped = Some(error);
@@ -45,7 +45,9 @@ pub fn compare_runs(
             }
         };
         let place = |what: String| format!("inputs of seed {}: {what}", seed.wrapping_add(sample));
-        let actual = after.interpret(&inputs).map_err(|e| place(format!("expected a value, got: {e}")))?;
+        let actual = after
+            .interpret_with(&inputs, &bindings)
+            .map_err(|e| place(format!("expected a value, got: {e}")))?;
         if actual.len() != expected.len() {
             return Err(place(format!("expected {} outputs, got {}", expected.len(), actual.len())));
         }

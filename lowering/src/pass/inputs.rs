@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use tcc_ir::dim::{Bindings, Dim, Ranges, Symbol};
 use tcc_ir::dtype::{DType, Scalar};
 use tcc_ir::graph::{Attr, Def, Graph, Node, Op, Value};
+use tcc_ir::mem::Memory;
 use tcc_ir::shape::TensorType;
 use tcc_ir::tensor::{Tensor, TensorError};
 
@@ -53,12 +54,23 @@ pub fn random_inputs(ir: &Ir, seed: u64, specials: bool) -> Result<Sample, Input
     let (params, ranges): (Vec<TensorType>, &Ranges) = match ir {
         Ir::Graph(graph) => (graph.param_types().cloned().collect(), &graph.ranges),
         Ir::Nest(nest) => (nest.inputs.iter().map(|b| b.ty.clone()).collect(), &nest.ranges),
+        Ir::Program(program) => {
+            let flat = |m: &Memory| TensorType::new(m.dtype, [m.elements.clone()].into_iter().collect());
+            (program.inputs.iter().map(flat).collect(), &program.ranges)
+        }
     };
+    // Those that no parameter's extent shows count too: outputs, offsets, declared ranges.
+    let mut symbols: Vec<Symbol> = ranges.iter().map(|(symbol, _)| symbol.clone()).collect();
+    symbols.extend(match ir {
+        Ir::Graph(_) => Vec::new(),
+        Ir::Nest(nest) => nest.symbols(),
+        Ir::Program(program) => program.symbols(),
+    });
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03);
-    let bindings = bind_symbols(&params, ranges, &mut random);
+    let bindings = bind_symbols(&params, symbols, ranges, &mut random);
     let limits = match ir {
         Ir::Graph(graph) => integer_limits(graph, &bindings),
-        Ir::Nest(_) => FxHashMap::default(),
+        Ir::Nest(_) | Ir::Program(_) => FxHashMap::default(),
     };
     let mut inputs = Vec::new();
     let mut elements = 0usize;
@@ -80,18 +92,16 @@ pub fn random_inputs(ir: &Ir, seed: u64, specials: bool) -> Result<Sample, Input
     Ok(Sample { inputs, bindings })
 }
 
-fn bind_symbols(params: &[TensorType], ranges: &Ranges, random: &mut Random) -> Bindings {
+fn bind_symbols(params: &[TensorType], more: Vec<Symbol>, ranges: &Ranges, random: &mut Random) -> Bindings {
     let mut bindings = Bindings::new();
-    for dim in params.iter().flat_map(|ty| ty.shape.iter()) {
-        for symbol in dim.symbols() {
-            let range = ranges.get(&symbol);
-            // An extent of zero is rarely what a program is about.
-            let lo = if range.lo <= 0 && range.hi > 0 && random.below(8) > 0 { 1 } else { range.lo };
-            let hi = range.hi.min(lo.saturating_add(SYMBOL_SPREAD));
-            let width = u64::try_from(hi.saturating_sub(lo)).unwrap_or(0) + 1;
-            let value = lo + random.below(width) as i64;
-            bindings.entry(symbol).or_insert(value);
-        }
+    for symbol in params.iter().flat_map(|ty| ty.shape.iter()).flat_map(|dim| dim.symbols()).chain(more) {
+        let range = ranges.get(&symbol);
+        // An extent of zero is rarely what a program is about.
+        let lo = if range.lo <= 0 && range.hi > 0 && random.below(8) > 0 { 1 } else { range.lo };
+        let hi = range.hi.min(lo.saturating_add(SYMBOL_SPREAD));
+        let width = u64::try_from(hi.saturating_sub(lo)).unwrap_or(0) + 1;
+        let value = lo + random.below(width) as i64;
+        bindings.entry(symbol).or_insert(value);
     }
     bindings
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use tcc_ir::diag::{Diag, Diags};
+use tcc_ir::diag::Diags;
+use tcc_ir::dim::{Bindings, Dim};
 use tcc_ir::graph::eval::evaluate;
 use tcc_ir::graph::{Graph, PrintOptions, parse_graph};
-use tcc_ir::loops::{Nest, interpret, parse_nest};
+use tcc_ir::loops::{Nest, interpret, interpret_with, parse_nest};
+use tcc_ir::mem::{self, Program, parse_program};
 use tcc_ir::tensor::Tensor;
 use tcc_ir::text::Cursor;
 
@@ -53,6 +55,8 @@ pub enum Ir {
     Graph(Graph),
     /// A nest.
     Nest(Nest),
+    /// A program of the memory level.
+    Program(Program),
 }
 
 impl Ir {
@@ -61,13 +65,8 @@ impl Ir {
         match Level::of(text) {
             Some(Level::Graph) => parse_graph(text).map(Ir::Graph),
             Some(Level::Nest) => parse_nest(text).map(Ir::Nest),
-            Some(Level::Program) => Err(Diag::of(
-                "program",
-                "level",
-                "expected a graph or a nest, got a program, which can be printed but not read yet",
-            )
-            .into()),
-            None => Err(Cursor::new(text).expected("`graph` or `nest`").into()),
+            Some(Level::Program) => parse_program(text).map(Ir::Program),
+            None => Err(Cursor::new(text).expected("`graph`, `nest` or `program`").into()),
         }
     }
 
@@ -76,6 +75,7 @@ impl Ir {
         match self {
             Ir::Graph(_) => Level::Graph,
             Ir::Nest(_) => Level::Nest,
+            Ir::Program(_) => Level::Program,
         }
     }
 
@@ -84,6 +84,7 @@ impl Ir {
         match self {
             Ir::Graph(graph) => &graph.name,
             Ir::Nest(nest) => &nest.name,
+            Ir::Program(program) => &program.name,
         }
     }
 
@@ -92,14 +93,25 @@ impl Ir {
         match self {
             Ir::Graph(graph) => graph.verify(),
             Ir::Nest(nest) => nest.verify(),
+            Ir::Program(program) => program.verify(),
         }
     }
 
-    /// What it means for some inputs; an error says why it means nothing.
+    /// What it means for some inputs; an error says why it means nothing. Symbols take their values from the inputs.
     pub fn interpret(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
         match self {
             Ir::Graph(graph) => evaluate(graph, inputs).map_err(|e| e.to_string()),
             Ir::Nest(nest) => interpret(nest, inputs).map_err(|e| e.to_string()),
+            Ir::Program(program) => self.interpret_with(inputs, &bound_by(program, inputs)),
+        }
+    }
+
+    /// What it means where symbols have these values; a graph finds them out by itself.
+    pub fn interpret_with(&self, inputs: &[Tensor], bindings: &Bindings) -> Result<Vec<Tensor>, String> {
+        match self {
+            Ir::Graph(graph) => evaluate(graph, inputs).map_err(|e| e.to_string()),
+            Ir::Nest(nest) => interpret_with(nest, inputs, bindings).map_err(|e| e.to_string()),
+            Ir::Program(program) => mem::interpret(program, inputs, bindings).map_err(|e| e.to_string()),
         }
     }
 
@@ -108,6 +120,7 @@ impl Ir {
         match self {
             Ir::Graph(graph) => graph.print(&PrintOptions { elide_constants: true }),
             Ir::Nest(nest) => nest.to_string(),
+            Ir::Program(program) => program.to_string(),
         }
     }
 }
@@ -117,6 +130,27 @@ impl fmt::Display for Ir {
         match self {
             Ir::Graph(graph) => graph.fmt(f),
             Ir::Nest(nest) => nest.fmt(f),
+            Ir::Program(program) => program.fmt(f),
         }
     }
+}
+
+/// Buffers of a program are flat, so that a symbol follows from a number of elements that is affine in it alone. Others
+/// take the least value of their range.
+fn bound_by(program: &Program, inputs: &[Tensor]) -> Bindings {
+    let mut bindings = Bindings::new();
+    for (memory, tensor) in program.inputs.iter().zip(inputs) {
+        let symbols = memory.elements.symbols();
+        let Some(symbol) = symbols.first().filter(|_| symbols.len() == 1) else { continue };
+        if let Some((factor, rest)) = memory.elements.affine_in(symbol)
+            && let Some(value) = (&Dim::from(tensor.len()) - &rest).floor_div(&factor).as_const()
+        {
+            bindings.entry(symbol.clone()).or_insert(value);
+        }
+    }
+    for symbol in program.symbols() {
+        let least = program.ranges.get(&symbol).lo;
+        bindings.entry(symbol).or_insert(least);
+    }
+    bindings
 }

@@ -29,6 +29,7 @@ pub use run::{Applied, Broken, CheckOptions, Fuel, RunError, RunOptions, run};
 use tcc_ir::diag::Diags;
 use tcc_ir::graph::{Graph, Violation};
 use tcc_ir::loops::Nest;
+use tcc_ir::mem::Program;
 use tcc_ir::numerics::Numerics;
 
 /// A transformation of one level.
@@ -48,13 +49,15 @@ pub struct PassDef {
     pub run: PassFn,
 }
 
-/// What a pass calls, by level. There is room for one more: programs have no text that reads back yet.
+/// What a pass calls, by level.
 #[derive(Clone, Copy, Debug)]
 pub enum PassFn {
     /// From graph to graph.
     Graph(fn(&Graph, &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError>),
     /// From nest to nest.
     Nest(fn(&Nest, &mut PassCx<'_>) -> Result<Outcome<Nest>, PassError>),
+    /// From program to program of the memory level.
+    Program(fn(&Program, &mut PassCx<'_>) -> Result<Outcome<Program>, PassError>),
 }
 
 /// What a pass made of its input. `Unchanged` promises that the text is the same, and tests hold it to that.
@@ -78,12 +81,29 @@ pub struct PassCx<'a> {
     /// The options as given, with defaults for the others.
     pub options: &'a Options,
     fuel: &'a mut Fuel,
+    owed: Vec<Owed>,
+}
+
+/// A rewrite that a result owes something to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// Its name.
+    pub rewrite: String,
+    /// What it may do to numbers.
+    pub numerics: Numerics,
+    /// How often.
+    pub count: usize,
 }
 
 impl<'a> PassCx<'a> {
     /// The surroundings of one application.
     pub fn new(options: &'a Options, fuel: &'a mut Fuel) -> PassCx<'a> {
-        PassCx { options, fuel }
+        PassCx { options, fuel, owed: Vec::new() }
+    }
+
+    /// Notes what the result owes to a rewrite.
+    pub fn owe(&mut self, owed: Owed) {
+        self.owed.push(owed);
     }
 
     /// Asks to carry out one rewrite; once the fuel is spent the answer is no, and the pass leaves things as
@@ -113,6 +133,7 @@ impl PassDef {
         match self.run {
             PassFn::Graph(_) => Level::Graph,
             PassFn::Nest(_) => Level::Nest,
+            PassFn::Program(_) => Level::Program,
         }
     }
 

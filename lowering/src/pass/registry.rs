@@ -1,7 +1,7 @@
 //! The passes that a driver knows.
 
 use super::PassDef;
-use crate::{graph_passes, nest_passes};
+use crate::{graph_passes, mem_passes, nest_passes};
 
 /// Passes by name.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,7 @@ impl Registry {
 
     /// The passes of this crate.
     pub fn builtin() -> Registry {
-        let all = graph_passes::PASSES.iter().chain(nest_passes::PASSES);
+        let all = graph_passes::PASSES.iter().chain(nest_passes::PASSES).chain(mem_passes::PASSES);
         all.fold(Registry::empty(), |registry, pass| registry.with(**pass))
     }
 
@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn every_pass_is_documented_and_its_defaults_are_of_their_kinds() {
         let registry = Registry::builtin();
-        assert_eq!(registry.passes().len(), graph_passes::PASSES.len() + nest_passes::PASSES.len());
+        assert_eq!(
+            registry.passes().len(),
+            graph_passes::PASSES.len() + nest_passes::PASSES.len() + mem_passes::PASSES.len()
+        );
         for pass in registry.passes() {
             let _ = Options::defaults(pass.options);
             assert!(pass.doc().starts_with(&format!("`{}`: ", pass.name)), "{}", pass.name);

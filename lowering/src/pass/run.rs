@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Checked, Ir, Level, Outcome, PassCx, PassError, PassFn, Pipeline, Step, compare_runs, unified};
+use super::{
+    Checked, Ir, Level, Outcome, Owed, PassCx, PassError, PassFn, Pipeline, Step, compare_runs, unified,
+};
 
 /// How many rewrites may still be carried out.
 ///
@@ -91,6 +93,8 @@ pub struct Applied {
     pub diff: Option<String>,
     /// What the check saw, if asked for.
     pub checked: Option<Checked>,
+    /// The rewrites that the result owes something to, of a pass that keeps account of them.
+    pub owed: Vec<Owed>,
 }
 
 /// Why a pipeline came to no end.
@@ -178,12 +182,14 @@ fn apply(
     let broken = |what: String| {
         RunError::Broken(Box::new(Broken { pass: name.clone(), what, before: ir.to_string() }))
     };
+    let _span = tracing::debug_span!("pass", name = %name).entered();
     let start = Instant::now();
     let mut cx = PassCx::new(&step.options, fuel);
     // A pass owns nothing that a panic could leave half done: its input is borrowed, its output lost.
     let outcome = catch_unwind(AssertUnwindSafe(|| call(ir, step, &mut cx)))
         .map_err(|payload| broken(format!("it panicked: {}", panic_message(payload.as_ref()))))?;
     let time = start.elapsed();
+    let owed = std::mem::take(&mut cx.owed);
     let next = match outcome? {
         Outcome::Changed(next) => Some(next),
         Outcome::Unchanged => None,
@@ -195,6 +201,7 @@ fn apply(
         spent: fuel.spent(),
         diff: None,
         checked: None,
+        owed,
     };
     if let Some(next) = &next {
         if options.verify {
@@ -221,6 +228,9 @@ fn call(ir: &Ir, step: &Step, cx: &mut PassCx<'_>) -> Result<Outcome<Ir>, RunErr
     match (step.pass.run, ir) {
         (PassFn::Graph(run), Ir::Graph(graph)) => run(graph, cx).map(|o| o.map(Ir::Graph)).map_err(refused),
         (PassFn::Nest(run), Ir::Nest(nest)) => run(nest, cx).map(|o| o.map(Ir::Nest)).map_err(refused),
+        (PassFn::Program(run), Ir::Program(program)) => {
+            run(program, cx).map(|o| o.map(Ir::Program)).map_err(refused)
+        }
         _ => Err(RunError::Level { pass: step.to_string(), expected: step.pass.level(), got: ir.level() }),
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 use tcc_ir::diag::{Diag, Diags};
+use tcc_ir::dtype::DType;
 use tcc_ir::text::Cursor;
 
 /// What schedules need to know of a processor. What a kind of processor does not have is zero.
@@ -20,8 +21,25 @@ pub struct Machine {
     pub tile_rows: i64,
     /// Columns of the f32 micro-tile.
     pub tile_columns: i64,
+    /// The micro-tiles of elements of fewer bits.
+    pub narrow: Vec<MicroTile>,
     /// What else is known.
     pub facts: Facts,
+}
+
+/// A micro-tile of operands of certain types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MicroTile {
+    /// The element type of the left operand.
+    pub a: DType,
+    /// The element type of the right operand.
+    pub b: DType,
+    /// The most rows.
+    pub rows: i64,
+    /// The most columns, and how many are read of the right operand.
+    pub columns: i64,
+    /// The steps summed over that lie side by side in each column of the right operand.
+    pub group: i64,
 }
 
 /// Declares the numbers of a machine with the keys that they have in files.
@@ -142,6 +160,14 @@ impl Machine {
             MachineError::Unknown { name: name.to_owned(), known: known.join(", "), source }
         })?;
         read(name, &text)
+    }
+
+    /// The micro-tile for operands of these types, if there is one.
+    pub fn tile(&self, a: DType, b: DType) -> Option<MicroTile> {
+        if [a, b] == [DType::F32; 2] {
+            return Some(MicroTile { a, b, rows: self.tile_rows, columns: self.tile_columns, group: 1 });
+        }
+        self.narrow.iter().copied().find(|t| [t.a, t.b] == [a, b])
     }
 
     /// Parses the text of a target.

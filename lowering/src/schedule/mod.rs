@@ -8,6 +8,7 @@
 pub mod gpu;
 mod independence;
 mod machine;
+mod panel;
 mod policy;
 mod rewrite;
 mod site;
@@ -16,7 +17,8 @@ mod text;
 
 use tcc_ir::loops::Nest;
 
-pub use self::machine::{Facts, Machine, MachineError, TARGETS, TargetFile};
+pub use self::machine::{Facts, Machine, MachineError, MicroTile, TARGETS, TargetFile};
+pub(crate) use self::panel::right_panel;
 pub use self::policy::{Draft, plan};
 pub use self::steps::Step;
 pub use self::text::{parse_schedules, parse_steps};

@@ -1,9 +1,13 @@
 //! What the processor can do: instruction sets found at run time, cache sizes, core counts, measured ceilings.
 
+mod denormals;
 mod probe;
 mod topology;
 
-pub use probe::{Ceilings, probe, recommended_isa, register_fma_gflops};
+pub use denormals::Denormals;
+pub use probe::{
+    Ceilings, probe, recommended_isa, register_bf16_gflops, register_fma_gflops, register_int8_gops,
+};
 pub use topology::{Caches, Cpu};
 
 use std::fmt;
@@ -34,6 +38,8 @@ extensions! {
     5 AVX_VNNI "avxvnni" "Dot products of bytes in 256-bit registers.";
     6 AVX512_BF16 "avx512bf16" "Dot products of bf16 pairs.";
     7 AVX512_FP16 "avx512fp16" "Arithmetic in f16.";
+    8 AMX_INT8 "amxint8" "Products of matrices of bytes in tile registers.";
+    9 AMX_BF16 "amxbf16" "Products of matrices of bf16 in tile registers.";
     16 NEON "neon" "AArch64 baseline vectors.";
     17 DOTPROD "dotprod" "AArch64 dot products of bytes.";
     18 NEON_BF16 "neonbf16" "AArch64 bf16 dot products and matrix multiplication.";
@@ -112,6 +118,7 @@ fn detect() -> Isa {
         ($($feature:tt),*) => { true $(&& std::arch::is_x86_feature_detected!($feature))* };
     }
     let avx512 = has!("avx512f", "avx512bw", "avx512dq", "avx512vl");
+    let (amx_int8, amx_bf16) = tiles();
     collect(&[
         (Isa::SSE2, true),
         (Isa::SSE41, has!("sse4.1")),
@@ -121,7 +128,34 @@ fn detect() -> Isa {
         (Isa::AVX_VNNI, has!("avx2", "avxvnni")),
         (Isa::AVX512_BF16, avx512 && has!("avx512bf16")),
         (Isa::AVX512_FP16, avx512 && has!("avx512fp16")),
+        (Isa::AMX_INT8, avx512 && amx_int8),
+        (Isa::AMX_BF16, avx512 && amx_bf16),
     ])
+}
+
+/// Whether tile registers multiply bytes, and bf16: the processor must have them, and the system must let this process
+/// use them, for which it has to be asked.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles() -> (bool, bool) {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    const REQUEST_PERMISSION: libc::c_long = 0x1023;
+    const TILE_DATA: libc::c_long = 18;
+    const BF16: u32 = 1 << 22;
+    const TILE: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    if __cpuid(0).eax < 7 {
+        return (false, false);
+    }
+    let found = __cpuid_count(7, 0).edx;
+    // SAFETY: asks for a permission; the process is unchanged if it is refused.
+    let granted = || unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) } == 0;
+    let usable = found & TILE != 0 && granted();
+    (usable && found & INT8 != 0, usable && found & BF16 != 0)
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn tiles() -> (bool, bool) {
+    (false, false)
 }
 
 #[cfg(target_arch = "aarch64")]

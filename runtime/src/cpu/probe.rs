@@ -1,40 +1,92 @@
 //! Measures what the processor can reach, so that results can be stated as fractions of it.
 
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use super::{Caches, Isa};
 use crate::kernels::{self, KernelKind};
 use crate::memory::{MemoryError, RawBuffer};
 
-/// Measured ceilings of one thread.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Measured ceilings of a number of threads together; 0 where the processor has no instruction for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Ceilings {
-    /// f32 GFLOP/s of the micro-kernel on panels in L1.
+    /// How many threads worked at once.
+    pub threads: usize,
+    /// GFLOP/s of fused multiplications of f32 between registers.
     pub f32_gflops: f64,
-    /// GB/s moved by copying within L1, reads and writes counted.
+    /// GFLOP/s of dot products of bf16 between registers.
+    pub bf16_gflops: f64,
+    /// GOP/s of dot products of bytes between registers.
+    pub int8_gops: f64,
+    /// GFLOP/s of the f32 micro-kernel on panels in L1.
+    pub micro_kernel_gflops: f64,
+    /// GB/s read from L1.
     pub l1_gbps: f64,
-    /// GB/s moved by copying within L2.
+    /// GB/s read from L2.
     pub l2_gbps: f64,
-    /// GB/s moved by copying in memory beyond the caches that one core can fill.
+    /// GB/s read from L3, where there is one.
+    pub l3_gbps: f64,
+    /// GB/s read from memory beyond the caches that these threads can fill.
     pub dram_gbps: f64,
+}
+
+impl Ceilings {
+    /// The figures by name, as reports show them.
+    pub fn figures(&self) -> [(&'static str, f64); 8] {
+        [
+            ("f32_gflops", self.f32_gflops),
+            ("bf16_gflops", self.bf16_gflops),
+            ("int8_gops", self.int8_gops),
+            ("micro_kernel_gflops", self.micro_kernel_gflops),
+            ("l1_gbps", self.l1_gbps),
+            ("l2_gbps", self.l2_gbps),
+            ("l3_gbps", self.l3_gbps),
+            ("dram_gbps", self.dram_gbps),
+        ]
+    }
 }
 
 /// How long each figure is measured.
 const BUDGET: Duration = Duration::from_millis(40);
 
-/// Measures this thread's ceilings; each takes less than 100 ms.
-pub fn probe(caches: &Caches) -> Result<Ceilings, MemoryError> {
+/// Measures what so many threads reach at once; less than a second in all.
+pub fn probe(caches: &Caches, threads: usize) -> Result<Ceilings, MemoryError> {
+    let together = |measure: &(dyn Fn() -> Result<f64, MemoryError> + Sync)| {
+        let start = Barrier::new(threads.max(1));
+        std::thread::scope(|scope| {
+            let one = || {
+                start.wait();
+                measure()
+            };
+            let all: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(one)).collect();
+            all.into_iter().map(|t| t.join().unwrap_or(Ok(0.0))).sum::<Result<f64, MemoryError>>()
+        })
+    };
+    // Half of a cache holds what is read, so that what else is in it does not matter; of a cache that is shared, each
+    // thread has its part.
+    let l3 = (caches.l3 / 4 / threads.max(1)).min(L3_BYTES).max(2 * caches.l2);
+    let dram = (2 * caches.l3 / threads.max(1)).clamp(DRAM_BYTES, MOST_BYTES);
+    let read = |bytes: usize| move || read_gbps(bytes);
     Ok(Ceilings {
-        f32_gflops: micro_kernel_gflops()?,
-        l1_gbps: copy_gbps(caches.l1 / 4)?,
-        l2_gbps: copy_gbps(caches.l2 / 4)?,
-        dram_gbps: copy_gbps(DRAM_BYTES.max(4 * caches.l2))?,
+        threads: threads.max(1),
+        f32_gflops: together(&|| Ok(register_fma_gflops()))?,
+        bf16_gflops: together(&|| Ok(register_bf16_gflops()))?,
+        int8_gops: together(&|| Ok(register_int8_gops()))?,
+        micro_kernel_gflops: together(&micro_kernel_gflops)?,
+        l1_gbps: together(&read(caches.l1 / 2))?,
+        l2_gbps: together(&read(caches.l2 / 2))?,
+        l3_gbps: if caches.l3 > 2 * caches.l2 { together(&read(l3))? } else { 0.0 },
+        dram_gbps: together(&read(dram))?,
     })
 }
 
-/// Bytes on each side of a copy that is to reach beyond the caches: what one core can copy a few times in a budget.
+/// Enough of a third-level cache to be beyond the second.
+const L3_BYTES: usize = 16 << 20;
+/// At least so much is read where memory itself is measured.
 const DRAM_BYTES: usize = 64 << 20;
+/// At most so much, whatever the caches: reading it takes part of the budget.
+const MOST_BYTES: usize = 512 << 20;
 
 /// The best rate of `work` units per call over the budget, in units per nanosecond.
 fn best_rate(work: f64, mut call: impl FnMut()) -> f64 {
@@ -69,17 +121,95 @@ fn micro_kernel_gflops() -> Result<f64, MemoryError> {
     }))
 }
 
-fn copy_gbps(bytes: usize) -> Result<f64, MemoryError> {
-    let (from, to) = (RawBuffer::zeroed(bytes)?, RawBuffer::zeroed(bytes)?);
-    // SAFETY: both buffers have this many bytes. Writing makes the system back the source with memory of its own.
-    unsafe { from.as_ptr().write_bytes(1, bytes) };
-    let copies = ((1 << 20) / bytes.max(1)).max(1);
-    Ok(best_rate((2 * bytes * copies) as f64, || {
-        for _ in 0..copies {
-            // SAFETY: two separate buffers of `bytes` bytes.
-            unsafe { black_box(to.as_ptr()).copy_from_nonoverlapping(black_box(from.as_ptr()), bytes) };
+fn read_gbps(bytes: usize) -> Result<f64, MemoryError> {
+    let memory = RawBuffer::zeroed(bytes)?;
+    // SAFETY: the buffer has this many bytes. Writing makes the system back it with memory of its own.
+    unsafe { memory.as_ptr().write_bytes(1, bytes) };
+    let rounds = ((1 << 20) / bytes.max(1)).max(1);
+    Ok(best_rate((bytes / BLOCK * BLOCK * rounds) as f64, || {
+        for _ in 0..rounds {
+            // SAFETY: as above, and the buffer is aligned to a vector.
+            unsafe { read_all(black_box(memory.as_ptr()), bytes / BLOCK) };
         }
     }))
+}
+
+/// The bytes that are read in one step.
+const BLOCK: usize = 512;
+
+/// Reads blocks with the widest loads there are.
+///
+/// # Safety
+/// There must be so many initialised blocks, aligned to 64 bytes.
+unsafe fn read_all(from: *const u8, blocks: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+
+        #[target_feature(enable = "avx512f")]
+        unsafe fn wide(from: *const u8, blocks: usize) {
+            let mut all = [_mm512_setzero_si512(); 8];
+            for block in 0..blocks {
+                for (i, sum) in all.iter_mut().enumerate() {
+                    // SAFETY: within the blocks that the caller promises.
+                    let next = unsafe { _mm512_load_si512(from.add(block * BLOCK + i * 64).cast()) };
+                    *sum = _mm512_xor_si512(*sum, next);
+                }
+            }
+            black_box(all);
+        }
+
+        #[target_feature(enable = "avx2")]
+        unsafe fn narrow(from: *const u8, blocks: usize) {
+            let mut all = [_mm256_setzero_si256(); 8];
+            for half in 0..2 * blocks {
+                for (i, sum) in all.iter_mut().enumerate() {
+                    // SAFETY: within the blocks that the caller promises.
+                    let next = unsafe { _mm256_load_si256(from.add(half * BLOCK / 2 + i * 32).cast()) };
+                    *sum = _mm256_xor_si256(*sum, next);
+                }
+            }
+            black_box(all);
+        }
+
+        if Isa::detect().contains(Isa::AVX512) {
+            // SAFETY: the processor has AVX-512; the rest is as the caller promises.
+            return unsafe { wide(from, blocks) };
+        }
+        if Isa::detect().contains(Isa::AVX2) {
+            // SAFETY: the processor has AVX2; the rest is as the caller promises.
+            return unsafe { narrow(from, blocks) };
+        }
+    }
+    // SAFETY: as the caller promises.
+    let words = unsafe { std::slice::from_raw_parts(from.cast::<[u64; 8]>(), blocks * BLOCK / 64) };
+    let mut all = [0u64; 8];
+    for word in words {
+        for (sum, next) in all.iter_mut().zip(word) {
+            *sum ^= next;
+        }
+    }
+    black_box(all);
+}
+
+/// bf16 GFLOP/s of dot products between registers. 0 where there is no instruction for them.
+pub fn register_bf16_gflops() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::detect().contains(Isa::AVX512.union(Isa::AVX512_BF16)) {
+        // SAFETY: the processor has AVX-512 and its bf16 extension. An instruction multiplies and adds 32 pairs.
+        return best_rate((64 * chains::INSTRUCTIONS) as f64, || unsafe { chains::bf16_512() });
+    }
+    0.0
+}
+
+/// GOP/s of dot products of bytes between registers. 0 where there is no instruction for them.
+pub fn register_int8_gops() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::detect().contains(Isa::AVX512.union(Isa::AVX512_VNNI)) {
+        // SAFETY: the processor has AVX-512 and its VNNI extension. An instruction multiplies and adds 64 pairs.
+        return best_rate((128 * chains::INSTRUCTIONS) as f64, || unsafe { chains::int8_512() });
+    }
+    0.0
 }
 
 /// f32 GFLOP/s of fused multiplications between registers alone: no kernel can be faster. 0 where unknown.
@@ -162,6 +292,9 @@ mod chains {
         let pairs = unsafe { std::mem::transmute::<__m512, __m512bh>(factor) };
         _mm512_dpbf16_ps(sum, pairs, pairs)
     });
+    chains!(int8_512, "avx512f,avx512vnni", __m512i, _mm512_set1_epi8(1), |sum, factor| {
+        _mm512_dpbusd_epi32(sum, factor, factor)
+    });
 }
 
 #[cfg(test)]
@@ -178,11 +311,14 @@ mod tests {
     #[test]
     fn ceilings_are_measured_quickly() {
         let started = Instant::now();
-        let ceilings = probe(&Cpu::detect().caches).unwrap();
-        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-        assert!(
-            ceilings.f32_gflops > 0.1 && ceilings.l1_gbps > 0.1 && ceilings.dram_gbps > 0.01,
-            "{ceilings:?}"
-        );
+        for threads in [1, 2] {
+            let ceilings = probe(&Cpu::detect().caches, threads).unwrap();
+            assert_eq!(ceilings.threads, threads);
+            assert!(
+                ceilings.micro_kernel_gflops > 0.1 && ceilings.l1_gbps > 0.1 && ceilings.dram_gbps > 0.01,
+                "{ceilings:?}"
+            );
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }

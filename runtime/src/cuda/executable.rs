@@ -175,6 +175,13 @@ impl CudaModel {
                 return Err(mismatch(param, &format!("{}{shape:?}", param.dtype)));
             }
         }
+        let named = self.manifest.symbols.iter().zip(&self.manifest.ranges).zip(&symbols);
+        for ((name, [lo, hi]), value) in named {
+            if let Some(got) = value.filter(|v| v < lo || v > hi) {
+                let (name, expected) = (format!("extent {name}"), format!("{lo}..={hi}"));
+                return Err(CudaError::Argument { name, expected, got: got.to_string() });
+            }
+        }
         Ok(Binding { symbols })
     }
 

@@ -20,6 +20,9 @@ pub struct Manifest {
     pub format: u32,
     /// The names of the symbolic extents.
     pub symbols: Vec<String>,
+    /// The least and the largest value of each of them that the code was made for.
+    #[serde(default)]
+    pub ranges: Vec<[i64; 2]>,
     /// What is given to it.
     pub inputs: Vec<Param>,
     /// What it gives.

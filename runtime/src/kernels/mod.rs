@@ -11,6 +11,8 @@ mod portable;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
+mod x86_amx;
+#[cfg(target_arch = "x86_64")]
 mod x86_f32;
 #[cfg(target_arch = "x86_64")]
 mod x86_half;
@@ -170,6 +172,7 @@ table! {
     "x86_64"  F32  Isa::SSE2,         4 x 8 by 1,   x86_f32::tcc_mk_f32_sse;
     "aarch64" F32  Isa::NEON,         8 x 12 by 1,  neon::tcc_mk_f32_neon;
     any       F32  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f32_portable;
+    "x86_64"  Bf16 Isa::AMX_BF16,     32 x 32 by 2, x86_amx::tcc_mk_bf16_amx;
     "x86_64"  Bf16 Isa::AVX512_BF16,  14 x 32 by 2, x86_half::tcc_mk_bf16_avx512bf16;
     "x86_64"  Bf16 Isa::AVX512,       14 x 32 by 2, x86_half::tcc_mk_bf16_avx512;
     "x86_64"  Bf16 Isa::AVX2,         6 x 16 by 2,  x86_half::tcc_mk_bf16_avx2;
@@ -177,10 +180,12 @@ table! {
     "x86_64"  F16  AVX512_F16C,       14 x 32 by 1, x86_half::tcc_mk_f16_avx512;
     "x86_64"  F16  Isa::AVX2,         6 x 16 by 1,  x86_half::tcc_mk_f16_avx2;
     any       F16  Isa::PORTABLE,     4 x 8 by 1,   portable::tcc_mk_f16_portable;
+    "x86_64"  U8S8 Isa::AMX_INT8,     32 x 32 by 4, x86_amx::tcc_mk_u8s8_amx;
     "x86_64"  U8S8 Isa::AVX512_VNNI,  14 x 32 by 4, x86_int8::tcc_mk_u8s8_avx512vnni;
     "x86_64"  U8S8 Isa::AVX_VNNI,     6 x 16 by 4,  x86_int8::tcc_mk_u8s8_avxvnni;
     "x86_64"  U8S8 Isa::AVX2,         6 x 8 by 4,   x86_int8::tcc_mk_u8s8_avx2;
     any       U8S8 Isa::PORTABLE,     4 x 8 by 4,   portable::tcc_mk_u8s8_portable;
+    "x86_64"  S8S8 Isa::AMX_INT8,     32 x 32 by 4, x86_amx::tcc_mk_s8s8_amx;
     "x86_64"  S8S8 Isa::AVX512_VNNI,  14 x 32 by 4, x86_int8::tcc_mk_s8s8_avx512vnni;
     "x86_64"  S8S8 Isa::AVX_VNNI,     6 x 16 by 4,  x86_int8::tcc_mk_s8s8_avxvnni;
     "x86_64"  S8S8 Isa::AVX2,         6 x 8 by 4,   x86_int8::tcc_mk_s8s8_avx2;

@@ -99,7 +99,7 @@ pub(super) fn f16_to_f32(bits: u16) -> f32 {
     let (exponent, fraction) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
     let magnitude = match exponent {
         // Subnormal: a multiple of 2^-24, which f32 represents as a normal number.
-        0 => (fraction as f32 * 2f32.powi(-24)).to_bits(),
+        0 => (fraction as f32 * (1.0 / 16_777_216.0)).to_bits(),
         0x1f => 0x7f80_0000 | fraction << 13,
         _ => (exponent + 112) << 23 | fraction << 13,
     };

@@ -164,7 +164,7 @@ fn every_kernel_is_right_for_every_tail() {
     for (kind, tile, kernel) in available() {
         for m in 1..=tile.mr {
             for n in 1..=tile.nr {
-                for (index, k) in [0, 1, 2, 5, 19].into_iter().enumerate() {
+                for (index, k) in [0, 1, 2, 5, 19, 28, 76].into_iter().enumerate() {
                     let order = [Order::RowMajor, Order::Panel, Order::Strided][(m + n + index) % 3];
                     let accumulate = (m + n + index) % 2 == 0;
                     check(kind, tile, kernel, Case { m, n, k, order, accumulate, seed: (m * n * k) as u64 });

@@ -1,10 +1,14 @@
 //! One run of a model: symbols get values, buffers get addresses, steps are carried out.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::run::{Executable, Means, Outcome, RunError, TensorData, TensorView, TensorViewMut, Timing};
-use super::{Op, Param, Place, Step};
+use super::run::{
+    Executable, Means, Outcome, RunError, Slice, TensorData, TensorView, TensorViewMut, Timing,
+};
+use super::{Model, Op, Param, Place, Step};
+use crate::cpu::Denormals;
 use crate::memory::{ALIGNMENT, MemoryError, RawBuffer};
 
 /// What a run needs and the next one can use again.
@@ -81,6 +85,7 @@ impl<'c, 'o> Call<'c, 'o> {
         for (param, view) in model.inputs.iter().zip(inputs) {
             check(param, view, &memory.symbols)?;
         }
+        in_range(model, &memory.symbols)?;
         let mut call = Call { exe, memory, given };
         call.place(inputs)?;
         Ok(call)
@@ -152,15 +157,16 @@ impl<'c, 'o> Call<'c, 'o> {
     pub(super) fn run(mut self, means: &Means<'_>) -> Result<Outcome, RunError> {
         let exe = self.exe;
         let mut timings = Vec::new();
+        let _span = tracing::debug_span!("run", steps = exe.model.steps.len()).entered();
         let begin = means.profile.then(Instant::now);
         for (i, step) in exe.model.steps.iter().enumerate() {
             if means.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
                 return Err(RunError::Cancelled { steps: i, all: exe.model.steps.len() });
             }
-            let start = begin.map(|begin| (begin.elapsed(), Instant::now()));
-            self.step(step, means)?;
-            if let Some((start, now)) = start {
-                timings.push(Timing { step: i, start, time: now.elapsed() });
+            let start = begin.map(|begin| begin.elapsed());
+            let slices = self.step(step, means, begin)?;
+            if let (Some(begin), Some(start)) = (begin, start) {
+                timings.push(Timing { step: i, start, time: begin.elapsed() - start, slices });
             }
         }
         Ok(Outcome { outputs: self.finish()?, timings })
@@ -193,24 +199,42 @@ impl<'c, 'o> Call<'c, 'o> {
             memory.pointers[buffer] = view.bytes.as_mut_ptr();
             return Ok(());
         }
-        let made = RawBuffer::uninit(bytes)?;
+        let output = output.filter(|_| self.given.is_none());
+        let made = if output.is_some() { self.exe.spare.take(bytes)? } else { RawBuffer::uninit(bytes)? };
         memory.pointers[buffer] = made.as_ptr();
-        match output.filter(|_| self.given.is_none()) {
+        match output {
             Some(o) => memory.outputs[o] = Some(made),
             None => memory.late.push(made),
         }
         Ok(())
     }
 
-    fn step(&mut self, step: &Step, means: &Means<'_>) -> Result<(), RunError> {
+    /// Carries out a step; from `begin` on, workers' times are taken.
+    fn step(
+        &mut self,
+        step: &Step,
+        means: &Means<'_>,
+        begin: Option<Instant>,
+    ) -> Result<Vec<Slice>, RunError> {
         match step {
-            Step::Kernel { .. } => self.kernel(step, means),
-            Step::Host { .. } => self.host(step, means),
+            Step::Kernel { .. } => self.kernel(step, means, begin),
+            Step::Host { name, .. } => {
+                let _span = tracing::trace_span!("host", name).entered();
+                self.host(step, means).map(|()| Vec::new())
+            }
         }
     }
 
-    fn kernel(&mut self, step: &Step, means: &Means<'_>) -> Result<(), RunError> {
-        let Step::Kernel { function, buffers, symbols, tiles, scratch, name } = step else { return Ok(()) };
+    fn kernel(
+        &mut self,
+        step: &Step,
+        means: &Means<'_>,
+        begin: Option<Instant>,
+    ) -> Result<Vec<Slice>, RunError> {
+        let Step::Kernel { function, buffers, symbols, tiles, scratch, name, .. } = step else {
+            return Ok(Vec::new());
+        };
+        let _span = tracing::trace_span!("kernel", name).entered();
         for buffer in buffers {
             self.make(*buffer as usize)?;
         }
@@ -232,16 +256,25 @@ impl<'c, 'o> Call<'c, 'o> {
             .ok_or_else(|| RunError::Malformed(format!("no kernel {function}")))?;
         let memory = at_least(kept, all.max(1))?;
         let shared = Shared { pointers: arguments, symbols: values, scratch: memory.as_ptr() };
-        means.threads.run(tiles, &|worker, begin, end| {
+        let slices = Mutex::new(Vec::new());
+        let flush = exe.model.flush_denormals;
+        means.threads.run(tiles, &|worker, first, end| {
             let shared = &shared;
+            let start = begin.map(|begin| begin.elapsed());
+            let denormals = Denormals::set(flush);
             // SAFETY: the buffers are as large as the compiler was told, the workers' scratch regions do not
             // overlap, and a compiled kernel touches nothing else; ranges of tiles are independent.
             unsafe {
                 let own = shared.scratch.add(worker * scratch);
-                kernel(shared.pointers.as_ptr(), shared.symbols.as_ptr(), begin, end, own);
+                kernel(shared.pointers.as_ptr(), shared.symbols.as_ptr(), first, end, own);
+            }
+            drop(denormals);
+            if let (Some(begin), Some(start)) = (begin, start) {
+                let slice = Slice { worker, start, time: begin.elapsed() - start };
+                slices.lock().unwrap_or_else(PoisonError::into_inner).push(slice);
             }
         })?;
-        Ok(())
+        Ok(slices.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn host(&mut self, step: &Step, means: &Means<'_>) -> Result<(), RunError> {
@@ -262,6 +295,7 @@ impl<'c, 'o> Call<'c, 'o> {
                 *slot = Some(value);
             }
         }
+        in_range(model, &self.memory.symbols)?;
         for (buffer, data) in outputs.iter().zip(result.outputs) {
             let buffer = *buffer as usize;
             self.make(buffer)?;
@@ -311,7 +345,9 @@ impl<'c, 'o> Call<'c, 'o> {
             let (dtype, len) = (param.dtype.clone(), self.memory.sizes[buffer]);
             outputs.push(match self.memory.outputs[i].take() {
                 // SAFETY: the run wrote the whole buffer, which was made with this size.
-                Some(memory) => unsafe { TensorData::made(dtype, shape, memory, len) },
+                Some(memory) => unsafe {
+                    TensorData::made(dtype, shape, memory, len, self.exe.spare.clone())
+                },
                 // The output is an input, a constant or another output.
                 None => {
                     // SAFETY: the buffer was written before the run came to its end.
@@ -348,6 +384,16 @@ unsafe fn slice_of<'a>(pointer: *const u8, len: usize) -> &'a [u8] {
     }
     // SAFETY: as the caller promises.
     unsafe { std::slice::from_raw_parts(pointer, len) }
+}
+
+/// Code is made for values in these ranges, and may rely on them.
+fn in_range(model: &Model, symbols: &[Option<i64>]) -> Result<(), RunError> {
+    for (i, ([lo, hi], value)) in model.ranges.iter().zip(symbols).enumerate() {
+        if let Some(got) = value.filter(|v| v < lo || v > hi) {
+            return Err(RunError::Extent { symbol: model.symbols[i].clone(), lo: *lo, hi: *hi, got });
+        }
+    }
+    Ok(())
 }
 
 /// Symbols that are an extent of an input take its value.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use expr::{Expr, Op};
 pub use run::{
-    Executable, HostOps, HostResult, Means, Outcome, RunError, Session, TensorData, TensorView,
+    Executable, HostOps, HostResult, Means, Outcome, RunError, Session, Slice, TensorData, TensorView,
     TensorViewMut, Timing,
 };
 
@@ -22,6 +22,8 @@ pub use run::{
 pub struct Model {
     /// The names of the symbolic extents.
     pub symbols: Vec<String>,
+    /// The least and the largest value of each of them that the code was made for.
+    pub ranges: Vec<[i64; 2]>,
     /// What is given to it.
     pub inputs: Vec<Param>,
     /// What it gives.
@@ -38,6 +40,8 @@ pub struct Model {
     pub object: Vec<u8>,
     /// The name of each kernel's function.
     pub functions: Vec<String>,
+    /// Whether kernels run with subnormal numbers taken for zeros.
+    pub flush_denormals: bool,
 }
 
 /// An input or output.
@@ -90,6 +94,19 @@ pub struct BufferDef {
     pub shape: Vec<Expr>,
 }
 
+/// What operations are done in, as far as processors have peaks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// f32, or what is no faster.
+    #[default]
+    F32,
+    /// Products of bf16.
+    Bf16,
+    /// Products of bytes.
+    Int8,
+}
+
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
@@ -107,6 +124,10 @@ pub enum Step {
         scratch: Expr,
         /// A name for profiles.
         name: String,
+        /// The arithmetic operations of a call.
+        operations: Expr,
+        /// What most of them are done in.
+        arithmetic: Arithmetic,
     },
     /// An op that the embedder carries out.
     Host {
@@ -137,6 +158,10 @@ impl Model {
                 _ => Ok(()),
             })
         };
+        if self.ranges.len() != self.symbols.len() {
+            let (expected, got) = (self.symbols.len(), self.ranges.len());
+            return Err(format!("expected {expected} ranges of symbols, got {got}"));
+        }
         for (i, buffer) in self.buffers.iter().enumerate() {
             match &buffer.place {
                 Place::Input(n) => within("an input", *n, self.inputs.len())?,
@@ -161,12 +186,13 @@ impl Model {
         self.arena_bytes.iter().try_for_each(expr)?;
         for step in &self.steps {
             match step {
-                Step::Kernel { function, buffers, symbols, tiles, scratch, .. } => {
+                Step::Kernel { function, buffers, symbols, tiles, scratch, operations, .. } => {
                     within("a function", *function, self.functions.len())?;
                     buffers.iter().try_for_each(|b| within("a buffer", *b, self.buffers.len()))?;
                     symbols.iter().try_for_each(|s| within("a symbol", *s, self.symbols.len()))?;
                     expr(tiles)?;
                     expr(scratch)?;
+                    expr(operations)?;
                 }
                 Step::Host { inputs, outputs, .. } => {
                     let mut all = inputs.iter().chain(outputs);

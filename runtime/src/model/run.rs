@@ -2,14 +2,14 @@
 
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Model;
 use super::call::{Call, Memory};
 use crate::CompiledKernel;
 use crate::loader::{Image, LoadError};
-use crate::memory::{MemoryError, RawBuffer};
+use crate::memory::{HUGE_PAGE, MemoryError, RawBuffer};
 use crate::threads::{Parallel, ThreadError};
 
 /// Why a run gave no outputs.
@@ -50,6 +50,18 @@ pub enum RunError {
         expected: String,
         /// What was given to write to.
         got: String,
+    },
+    /// An extent outside of what the code was made for.
+    #[error("expected {symbol} in {lo}..={hi}, got {got}")]
+    Extent {
+        /// The symbol.
+        symbol: String,
+        /// The least it can be.
+        lo: i64,
+        /// The most it can be.
+        hi: i64,
+        /// What it would be.
+        got: i64,
     },
     /// A size that cannot be computed or is out of all bounds.
     #[error("expected a size for {0} that can be computed from the inputs")]
@@ -114,6 +126,41 @@ pub struct TensorData {
     pub shape: Vec<usize>,
     memory: RawBuffer,
     len: usize,
+    /// Who takes the memory once the tensor is dropped.
+    returns: Option<Arc<Spare>>,
+}
+
+/// Memory of outputs that callers are done with, for the outputs of later runs: pages of its own that the system
+/// would have to clear again cost more than many a model.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<RawBuffer>>);
+
+impl Spare {
+    /// Memory for this many bytes, of earlier outputs where one is not much too large.
+    pub(super) fn take(&self, bytes: usize) -> Result<RawBuffer, MemoryError> {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |m: &RawBuffer| (bytes..=bytes.saturating_mul(2)).contains(&m.len());
+        match spare.iter().position(fits) {
+            Some(found) => Ok(spare.swap_remove(found)),
+            None => RawBuffer::uninit(bytes),
+        }
+    }
+
+    fn put(&self, memory: RawBuffer) {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Smaller memory comes from an allocator that reuses it by itself.
+        if memory.len() >= HUGE_PAGE && spare.len() < KEPT_IDLE {
+            spare.push(memory);
+        }
+    }
+}
+
+impl Drop for TensorData {
+    fn drop(&mut self) {
+        if let Some(spare) = &self.returns {
+            spare.put(std::mem::take(&mut self.memory));
+        }
+    }
 }
 
 impl TensorData {
@@ -122,13 +169,25 @@ impl TensorData {
         let memory = RawBuffer::uninit(bytes.len())?;
         // SAFETY: the buffer was made with room for all of `bytes`, and nothing else points into it.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.as_ptr(), bytes.len()) };
-        Ok(TensorData { dtype: dtype.to_owned(), shape: shape.to_vec(), memory, len: bytes.len() })
+        Ok(TensorData {
+            dtype: dtype.to_owned(),
+            shape: shape.to_vec(),
+            memory,
+            len: bytes.len(),
+            returns: None,
+        })
     }
 
     /// # Safety
     /// The first `len` bytes of the memory must be there and initialised.
-    pub(super) unsafe fn made(dtype: String, shape: Vec<usize>, memory: RawBuffer, len: usize) -> TensorData {
-        TensorData { dtype, shape, memory, len }
+    pub(super) unsafe fn made(
+        dtype: String,
+        shape: Vec<usize>,
+        memory: RawBuffer,
+        len: usize,
+        returns: Arc<Spare>,
+    ) -> TensorData {
+        TensorData { dtype, shape, memory, len, returns: Some(returns) }
     }
 
     /// The elements.
@@ -147,6 +206,34 @@ pub struct Timing {
     pub start: Duration,
     /// How long.
     pub time: Duration,
+    /// What each worker did of a kernel.
+    pub slices: Vec<Slice>,
+}
+
+/// One range of a kernel's tiles, carried out by one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// The worker.
+    pub worker: usize,
+    /// When it began, from the start of the run.
+    pub start: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl Timing {
+    /// How much longer the busiest worker was at it than workers were on average; 1 is even.
+    pub fn imbalance(&self, workers: usize) -> f64 {
+        let mut busy = vec![0.0; workers.max(1)];
+        for slice in &self.slices {
+            if let Some(busy) = busy.get_mut(slice.worker) {
+                *busy += slice.time.as_secs_f64();
+            }
+        }
+        let most = busy.iter().copied().fold(0.0, f64::max);
+        let mean = busy.iter().sum::<f64>() / busy.len() as f64;
+        if mean > 0.0 { most / mean } else { 1.0 }
+    }
 }
 
 /// What a run gave.
@@ -198,6 +285,8 @@ pub struct Executable {
     pub(super) functions: Vec<CompiledKernel>,
     /// Memory of earlier runs.
     idle: Mutex<Vec<Memory>>,
+    /// Memory of the outputs of earlier runs.
+    pub(super) spare: Arc<Spare>,
 }
 
 /// How much memory of earlier runs is kept for later ones.
@@ -206,6 +295,7 @@ const KEPT_IDLE: usize = 8;
 impl Executable {
     /// Loads the code of a model.
     pub fn new(model: Model) -> Result<Executable, RunError> {
+        model.validate().map_err(RunError::Malformed)?;
         let image =
             if model.functions.is_empty() { None } else { Some(Image::load_with_runtime(&model.object)?) };
         let mut functions = Vec::with_capacity(model.functions.len());
@@ -217,7 +307,7 @@ impl Executable {
             // the code lives as long as the pointer.
             functions.push(unsafe { std::mem::transmute::<*const u8, CompiledKernel>(address) });
         }
-        Ok(Executable { model, _image: image, functions, idle: Mutex::default() })
+        Ok(Executable { model, _image: image, functions, idle: Mutex::default(), spare: Arc::default() })
     }
 
     /// What it was made of.

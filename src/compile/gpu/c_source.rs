@@ -176,8 +176,9 @@ impl Tables {
         };
         let _ = writeln!(
             self.text,
-            "enum {{ INPUTS = {}, OUTPUTS = {}, KERNELS = {}, STEPS = {}, TARGETS = {}, MOST_ARGUMENTS = {most} }};\n\
+            "enum {{ SYMBOLS = {}, INPUTS = {}, OUTPUTS = {}, KERNELS = {}, STEPS = {}, TARGETS = {}, MOST_ARGUMENTS = {most} }};\n\
              static const size_t WEIGHT_BYTES = {weight_bytes}u;\nstatic const expr arena = {arena};",
+            manifest.ranges.len(),
             manifest.inputs.len(),
             manifest.outputs.len(),
             manifest.kernels.len(),
@@ -188,6 +189,10 @@ impl Tables {
         let of = |params: &[Param]| params.iter().map(|p| text(&p.buffer)).collect::<Vec<_>>();
         let offsets: Vec<String> = manifest.weights.iter().map(|w| w.offset.to_string()).collect();
         let targets: Vec<String> = manifest.targets.iter().map(target).collect();
+        let bound = |n: i64| if n == i64::MIN { "INT64_MIN".to_owned() } else { n.to_string() };
+        let ranges: Vec<String> =
+            manifest.ranges.iter().map(|[lo, hi]| format!("{{{}, {}}}", bound(*lo), bound(*hi))).collect();
+        self.array("range", "ranges", &ranges, "{0, 0}");
         self.array("char *const", "kernels", &quoted, "\"\"");
         self.array("buffer", "buffers", &buffers, "{INPUT, 0, {0, 0}, {0, 0}}");
         self.array("uint32_t", "input_buffers", &of(&manifest.inputs), "0");

@@ -45,8 +45,9 @@ impl Compiler {
 
     /// The programs that a graph's kernels are emitted from, as text.
     pub fn emit_gpu_programs(&self, graph: &Graph, targets: &[GpuTarget]) -> Result<String, CompileError> {
-        use tcc_lowering::graph_to_loops::{Work, lower_graph};
-        let stages = lower_graph(&self.rewritten(graph)?);
+        use tcc_lowering::eqsat::CostModel;
+        use tcc_lowering::graph_to_loops::{Work, lower_graph_for};
+        let stages = lower_graph_for(&self.rewritten(graph)?, &CostModel::gpu());
         let machines = plan::machines(targets);
         let programs = |nest| machines.iter().map(move |m| plan::program(nest, m).to_string());
         let nests = stages.iter().filter_map(|s| match &s.work {

@@ -7,7 +7,8 @@ use tcc_ir::dim::Symbol;
 use tcc_ir::graph::Graph;
 use tcc_ir::loops::Nest;
 use tcc_ir::mem::Program;
-use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph};
+use tcc_lowering::eqsat::CostModel;
+use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph_for};
 use tcc_lowering::loops_to_mem::lower_nest;
 use tcc_lowering::mem_passes::expand_functions;
 use tcc_lowering::schedule::gpu::{GpuMachine, schedule_gpu};
@@ -27,7 +28,7 @@ pub(super) fn program(nest: &Nest, machine: &GpuMachine) -> Program {
 
 /// Plans all stages of a graph for some targets.
 pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, CompileError> {
-    let stages = lower_graph(graph);
+    let stages = lower_graph_for(graph, &CostModel::gpu());
     let mut planner = Planner::new(graph);
     planner.params();
     planner.results(&stages);
@@ -48,6 +49,7 @@ pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, Com
     let manifest = Manifest {
         format: FORMAT,
         symbols: model.symbols,
+        ranges: model.ranges,
         inputs: model.inputs,
         outputs: model.outputs,
         buffers: model.buffers,

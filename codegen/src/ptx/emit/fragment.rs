@@ -66,7 +66,7 @@ impl Emit<'_> {
         let [Some(m), Some(n), Some(k)] = extents else {
             return Err(self.unsupported("expected a tile of known extents"));
         };
-        let whole = m % 16 == 0 && n % 16 == 0 && k % 16 == 0;
+        let whole = m % 16 == 0 && n % 16 == 0 && k % 16 == 0 && tile.group == 1;
         let warp = self.shape.block[0] == 32 && self.lane.is_none() && self.inside == Some(true);
         let fragment = self.fragments.get(&tile.c.memory).cloned();
         let places = [&tile.a, &tile.b].map(|p| self.memories.get(&p.memory).map(|m| (m.space, m.dtype)));

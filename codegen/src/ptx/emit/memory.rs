@@ -326,6 +326,38 @@ impl Emit<'_> {
             .unwrap_or(1)
     }
 
+    /// An asynchronous copy, which is one instruction for 4, 8 or 16 bytes at a multiple of them.
+    pub(super) fn copy_async(&mut self, copy: &mem::Copy) -> Result<(), EmitError> {
+        if self.inside.is_none() && self.shape.threads() > 1 {
+            let message = "expected copies inside of thread loops, got one by all threads";
+            return Err(self.unsupported(message.to_owned()));
+        }
+        let bits = i64::from(self.memories[&copy.to].dtype.bits());
+        let (elements, bytes) = (i64::from(copy.elements), i64::from(copy.elements) * bits / 8);
+        let aligned = [&copy.to_offset, &copy.from_offset].iter().all(|at| self.is_multiple(at, elements));
+        if bits % 8 != 0 || ![4, 8, 16].contains(&bytes) || !aligned {
+            let message = format!(
+                "expected a copy of 4, 8 or 16 bytes at a multiple of them, got {bytes} to `{}`",
+                copy.to
+            );
+            return Err(self.unsupported(message));
+        }
+        let (to, to_immediate) = self.address(&copy.to, &copy.to_offset);
+        let (from, from_immediate) = self.address(&copy.from, &copy.from_offset);
+        let read = match &copy.active {
+            None => String::new(),
+            Some(active) => {
+                let limited = active.maximum(&Dim::ZERO).minimum(&Dim::from(elements));
+                format!(", {}", self.value(&(&limited * &Dim::from(bits / 8)), false))
+            }
+        };
+        ins!(
+            self,
+            "cp.async.ca.shared.global [{to}+{to_immediate}], [{from}+{from_immediate}], {bytes}{read}"
+        );
+        Ok(())
+    }
+
     fn is_multiple(&self, dim: &Dim, of: i64) -> bool {
         dim.terms().all(|t| t.coeff % of == 0) || self.ranges.divides(&Dim::from(of), dim)
     }

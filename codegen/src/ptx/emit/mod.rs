@@ -241,6 +241,15 @@ impl Emit<'_> {
             },
             Inst::If { conds, then, otherwise } => self.branch(conds, then, otherwise),
             Inst::Tile(tile) => self.tile(tile),
+            Inst::Copy(copy) => self.copy_async(copy),
+            Inst::Commit => {
+                ins!(self, "cp.async.commit_group");
+                Ok(())
+            }
+            Inst::Wait { pending } => {
+                ins!(self, "cp.async.wait_group {pending}");
+                Ok(())
+            }
             Inst::Barrier => match self.inside {
                 Some(false) => Err(self.unsupported("expected all threads at a barrier, got some")),
                 _ => {
@@ -300,6 +309,12 @@ impl Emit<'_> {
             Rhs::Extract(from, lane) => {
                 let from = self.regs[from.0 as usize][*lane as usize];
                 for to in lanes {
+                    self.copy(to, from);
+                }
+            }
+            Rhs::Lanes(from, first) => {
+                let from = self.regs[from.0 as usize][*first as usize..].to_vec();
+                for (to, from) in lanes.into_iter().zip(from) {
                     self.copy(to, from);
                 }
             }

@@ -16,7 +16,7 @@ pub(super) fn registers(program: &Program) -> Vec<bool> {
                 let to = reg.0 as usize;
                 match value {
                     Rhs::Load { .. } | Rhs::Const(_) => {}
-                    Rhs::Copy(from) | Rhs::Extract(from, _) => {
+                    Rhs::Copy(from) | Rhs::Extract(from, _) | Rhs::Lanes(from, _) => {
                         let from = from.0 as usize;
                         if raw[to] != raw[from] {
                             (raw[to], raw[from], changed) = (false, false, true);

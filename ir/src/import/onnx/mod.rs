@@ -59,7 +59,10 @@ pub fn import_file_with(path: &Path, options: &Options) -> Result<Graph, Report>
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    import_bytes_with(Bytes::from_owner(Mapped(file)), Some(folder), &name, options)
+    let model = decoded(Bytes::from_owner(Mapped(file.clone())), &name)?;
+    let mut importer = Importer::new(&model, Some(folder));
+    importer.files.model = Some(file);
+    importer.import(&model, &name, options)
 }
 
 /// Reads a model from memory; external data are read from `folder`, if there is one.
@@ -74,9 +77,12 @@ pub fn import_bytes_with(
     name: &str,
     options: &Options,
 ) -> Result<Graph, Report> {
-    let model = ModelProto::decode(bytes)
-        .map_err(|e| Report::of(name, "format", format!("expected an ONNX model: {e}")))?;
+    let model = decoded(bytes, name)?;
     Importer::new(&model, folder).import(&model, name, options)
+}
+
+fn decoded(bytes: Bytes, name: &str) -> Result<ModelProto, Report> {
+    ModelProto::decode(bytes).map_err(|e| Report::of(name, "format", format!("expected an ONNX model: {e}")))
 }
 
 /// The tensor of a `.pb` file such as the standard's test data are.

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::proto::TensorProto;
 use crate::dtype::DType;
-use crate::tensor::Tensor;
+use crate::tensor::{SharedMemory, Tensor};
 use crate::weights::WeightsFile;
 
 /// The element type of a code of the standard's `TensorProto.DataType`.
@@ -53,8 +53,12 @@ pub(crate) fn dtype_of(code: i32) -> Result<DType, String> {
     })
 }
 
-/// The files that hold tensors outside of the model.
+impl SharedMemory for Bytes {}
+
+/// The files that hold tensors: the model's own, if it is one, and those beside it.
 pub(crate) struct Files {
+    /// The mapped file whose bytes the model was decoded from.
+    pub(super) model: Option<WeightsFile>,
     folder: Option<PathBuf>,
     opened: FxHashMap<String, WeightsFile>,
 }
@@ -62,7 +66,7 @@ pub(crate) struct Files {
 impl Files {
     /// Files are looked for in `folder` only; without one, there are none.
     pub(crate) fn new(folder: Option<&Path>) -> Files {
-        Files { folder: folder.map(Path::to_owned), opened: FxHashMap::default() }
+        Files { model: None, folder: folder.map(Path::to_owned), opened: FxHashMap::default() }
     }
 
     fn open(&mut self, location: &str) -> Result<&WeightsFile, String> {
@@ -107,7 +111,7 @@ pub(crate) fn decode(proto: &TensorProto, files: &mut Files) -> Result<Tensor, S
         return external(proto, dtype, &shape, files);
     }
     if let Some(raw) = &proto.raw_data {
-        return from_raw(dtype, &shape, raw);
+        return from_raw(dtype, &shape, raw, files.model.as_ref());
     }
     typed(proto, dtype, &shape)
 }
@@ -127,11 +131,24 @@ pub(crate) fn extents(dims: &[i64]) -> Result<Vec<usize>, String> {
     Ok(dims.iter().map(|d| *d as usize).collect())
 }
 
-fn from_raw(dtype: DType, shape: &[usize], raw: &Bytes) -> Result<Tensor, String> {
+fn from_raw(
+    dtype: DType,
+    shape: &[usize],
+    raw: &Bytes,
+    model: Option<&WeightsFile>,
+) -> Result<Tensor, String> {
     let elements: usize = shape.iter().product();
     let expected = dtype.bytes_for(elements).unwrap_or(usize::MAX);
     if raw.len() != expected {
         return Err(format!("expected {expected} bytes of data for {dtype}{shape:?}, got {}", raw.len()));
+    }
+    // A tensor that knows the mapping it lies in can give its pages back once it has been laid out anew.
+    let start = model.and_then(|file| {
+        let start = raw.as_ptr().addr().checked_sub(file.bytes().as_ptr().addr())?;
+        (start.checked_add(raw.len())? <= file.bytes().len()).then_some((file, start))
+    });
+    if let Some((file, start)) = start {
+        return file.tensor("raw_data", dtype, shape, start).map_err(|e| e.to_string());
     }
     Tensor::from_shared(dtype, shape, Arc::new(raw.clone()), 0).map_err(|e| e.to_string())
 }

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::dim::{Atom, Dim, Symbol};
+use crate::dim::{Dim, SlotDim as Index, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::loops::{Access, Combine, Cond, Expr, LoopKind, Stmt};
 use crate::scalar::ScalarOp;
@@ -50,17 +50,6 @@ pub(super) enum Value {
         then: Box<Value>,
         otherwise: Box<Value>,
     },
-}
-
-/// A sum of products.
-pub(super) struct Index(pub(super) Vec<(i64, Vec<Factor>)>);
-
-pub(super) enum Factor {
-    Slot(usize),
-    Div(Box<(Index, Index)>),
-    Mod(Box<(Index, Index)>),
-    Min(Box<(Index, Index)>),
-    Max(Box<(Index, Index)>),
 }
 
 /// Gives names their slots; names are distinct in a nest, so a slot never means two things.
@@ -138,17 +127,7 @@ impl Names {
     }
 
     fn index(&mut self, dim: &Dim) -> Index {
-        let factor = |names: &mut Self, atom: &Atom| {
-            let pair = |names: &mut Self, p: &(Dim, Dim)| Box::new((names.index(&p.0), names.index(&p.1)));
-            match atom {
-                Atom::Sym(s) => Factor::Slot(names.scalar(s)),
-                Atom::FloorDiv(p) => Factor::Div(pair(names, p)),
-                Atom::Mod(p) => Factor::Mod(pair(names, p)),
-                Atom::Min(p) => Factor::Min(pair(names, p)),
-                Atom::Max(p) => Factor::Max(pair(names, p)),
-            }
-        };
-        Index(dim.terms().map(|t| (t.coeff, t.atoms.iter().map(|a| factor(self, a)).collect())).collect())
+        Index::new(dim, &mut |name| self.scalar(name))
     }
 
     fn value(&mut self, expr: &Expr) -> (Value, DType) {

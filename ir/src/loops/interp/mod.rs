@@ -8,9 +8,9 @@ mod code;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use self::code::{Code, Factor, Index, Merge, Names, Place, Value};
+use self::code::{Code, Merge, Names, Place, Value};
 use super::Nest;
-use crate::dim::{Bindings, Dim, Symbol};
+use crate::dim::{Bindings, SlotDim as Index, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::tensor::{Tensor, TensorError};
 
@@ -413,29 +413,7 @@ impl Machine {
     }
 
     fn index(&self, index: &Index) -> i64 {
-        let mut sum = 0i64;
-        for (coeff, factors) in &index.0 {
-            let mut product = *coeff;
-            for factor in factors {
-                let both = |p: &(Index, Index)| (self.index(&p.0), self.index(&p.1));
-                let value = match factor {
-                    Factor::Slot(slot) => self.scalars[*slot].to_i128() as i64,
-                    Factor::Div(p) => match both(p) {
-                        (_, 0) => 0,
-                        (a, b) => Dim::from(a).floor_div(&Dim::from(b)).as_const().unwrap_or(0),
-                    },
-                    Factor::Mod(p) => match both(p) {
-                        (_, 0) => 0,
-                        (a, b) => Dim::from(a).modulo(&Dim::from(b)).as_const().unwrap_or(0),
-                    },
-                    Factor::Min(p) => both(p).0.min(both(p).1),
-                    Factor::Max(p) => both(p).0.max(both(p).1),
-                };
-                product = product.saturating_mul(value);
-            }
-            sum = sum.saturating_add(product);
-        }
-        sum
+        index.eval(&|slot| self.scalars[slot].to_i128() as i64)
     }
 
     fn value(&mut self, value: &Value) -> Result<Scalar, InterpError> {

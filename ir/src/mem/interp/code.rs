@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::dim::{Atom, Dim, Symbol};
+use crate::dim::{Dim, SlotDim as Index, Symbol};
 use crate::dtype::{DType, Scalar};
 use crate::loops::{Cond, Space};
 use crate::mem::{Inst, LoopKind, Panel, Program, Reg, Rhs};
@@ -17,6 +17,9 @@ pub(super) enum Code {
     If { conds: Vec<(Index, Index)>, then: Vec<Code>, otherwise: Vec<Code> },
     Tile(Box<Tile>),
     Barrier(Barrier),
+    Copy(Box<Copy>),
+    Commit,
+    Wait { pending: usize },
 }
 
 /// Which of the program's barriers, in the order of the text.
@@ -44,6 +47,7 @@ pub(super) enum Value {
     Cast(Lanes, bool),
     Bitcast(Lanes),
     Extract(usize),
+    Lanes(usize),
 }
 
 pub(super) struct Place {
@@ -53,11 +57,19 @@ pub(super) struct Place {
     pub(super) active: Option<Index>,
 }
 
+pub(super) struct Copy {
+    pub(super) count: usize,
+    pub(super) to: (usize, Index),
+    pub(super) from: (usize, Index),
+    pub(super) active: Option<Index>,
+}
+
 pub(super) struct Tile {
     pub(super) extents: [Index; 3],
     pub(super) shape: (u32, u32),
     pub(super) a: Matrix,
     pub(super) b: Matrix,
+    pub(super) group: i64,
     pub(super) c: Matrix,
     pub(super) accumulate: bool,
 }
@@ -67,51 +79,6 @@ pub(super) struct Matrix {
     pub(super) offset: Index,
     pub(super) row: Index,
     pub(super) column: Index,
-}
-
-/// A sum of products.
-pub(super) struct Index(Vec<(i64, Vec<Factor>)>);
-
-enum Factor {
-    Slot(usize),
-    Div(Box<(Index, Index)>),
-    Mod(Box<(Index, Index)>),
-    Min(Box<(Index, Index)>),
-    Max(Box<(Index, Index)>),
-}
-
-impl Index {
-    /// The value where the slots hold these integers; as everywhere, a division by zero is zero.
-    pub(super) fn eval(&self, slots: &[i64]) -> i64 {
-        let mut sum = 0i64;
-        for (coeff, factors) in &self.0 {
-            let mut product = *coeff;
-            for factor in factors {
-                let both = |p: &(Index, Index)| (p.0.eval(slots), p.1.eval(slots));
-                let value = match factor {
-                    Factor::Slot(slot) => slots[*slot],
-                    Factor::Div(p) => floor_div(both(p)),
-                    Factor::Mod(p) => match both(p) {
-                        (_, 0) => 0,
-                        (a, b) => a.wrapping_sub(b.wrapping_mul(floor_div((a, b)))),
-                    },
-                    Factor::Min(p) => both(p).0.min(both(p).1),
-                    Factor::Max(p) => both(p).0.max(both(p).1),
-                };
-                product = product.saturating_mul(value);
-            }
-            sum = sum.saturating_add(product);
-        }
-        sum
-    }
-}
-
-fn floor_div((a, b): (i64, i64)) -> i64 {
-    if b == 0 {
-        return 0;
-    }
-    let (quotient, rest) = (a.wrapping_div(b), a.wrapping_rem(b));
-    if rest != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient }
 }
 
 /// Gives names their slots; a name in scope means one thing, so that a slot does.
@@ -189,6 +156,7 @@ impl<'a> Names<'a> {
                 shape: tile.shape,
                 a: self.matrix(&tile.a),
                 b: self.matrix(&tile.b),
+                group: i64::from(tile.group),
                 c: self.matrix(&tile.c),
                 accumulate: tile.accumulate,
             })),
@@ -196,6 +164,14 @@ impl<'a> Names<'a> {
                 self.barriers += 1;
                 Code::Barrier(Barrier(self.barriers - 1))
             }
+            Inst::Copy(copy) => Code::Copy(Box::new(Copy {
+                count: copy.elements as usize,
+                to: (self.memory_slot(&copy.to), self.index(&copy.to_offset)),
+                from: (self.memory_slot(&copy.from), self.index(&copy.from_offset)),
+                active: copy.active.as_ref().map(|d| self.index(d)),
+            })),
+            Inst::Commit => Code::Commit,
+            Inst::Wait { pending } => Code::Wait { pending: *pending as usize },
         }
     }
 
@@ -215,6 +191,7 @@ impl<'a> Names<'a> {
             Rhs::Cast { value, saturate } => Value::Cast(self.lanes(*value), *saturate),
             Rhs::Bitcast(from) => Value::Bitcast(self.lanes(*from)),
             Rhs::Extract(from, lane) => Value::Extract(self.lanes(*from).start + *lane as usize),
+            Rhs::Lanes(from, first) => Value::Lanes(self.lanes(*from).start + *first as usize),
         }
     }
 
@@ -242,16 +219,6 @@ impl<'a> Names<'a> {
     }
 
     fn index(&mut self, dim: &Dim) -> Index {
-        let factor = |names: &mut Self, atom: &Atom| {
-            let pair = |names: &mut Self, p: &(Dim, Dim)| Box::new((names.index(&p.0), names.index(&p.1)));
-            match atom {
-                Atom::Sym(s) => Factor::Slot(names.index_slot(s)),
-                Atom::FloorDiv(p) => Factor::Div(pair(names, p)),
-                Atom::Mod(p) => Factor::Mod(pair(names, p)),
-                Atom::Min(p) => Factor::Min(pair(names, p)),
-                Atom::Max(p) => Factor::Max(pair(names, p)),
-            }
-        };
-        Index(dim.terms().map(|t| (t.coeff, t.atoms.iter().map(|a| factor(self, a)).collect())).collect())
+        Index::new(dim, &mut |name| self.index_slot(name))
     }
 }

@@ -21,6 +21,22 @@ pub(super) struct Elements {
     concurrent: Vec<Concurrent>,
     /// What the threads of a block touched since the last barrier, if there are threads.
     phase: Option<FxHashMap<(u64, usize), Touch<Thread>>>,
+    /// Elements that copies under way read (how many of them) or write.
+    in_flight: FxHashMap<(u64, usize), Flight>,
+}
+
+/// What copies under way do with an element.
+#[derive(Clone, Copy)]
+enum Flight {
+    Read(usize),
+    Written,
+}
+
+/// One element of a copy that is under way: where it goes, and what is copied there.
+pub(super) struct Moved {
+    pub(super) to: (usize, i64),
+    /// Nothing where zero is written.
+    pub(super) from: Option<(usize, i64)>,
 }
 
 struct Buffer {
@@ -144,12 +160,55 @@ impl Elements {
         Ok(())
     }
 
+    /// Begins to copy an element. The copy ends as late as it may; until then nobody else may touch where it goes or
+    /// change what it reads.
+    pub(super) fn depart(&mut self, thread: Thread, moved: &Moved) -> Result<(), InterpError> {
+        if let Some((buffer, at)) = moved.from {
+            self.read(thread, buffer, at)?;
+            let entry = self.in_flight.entry((self.buffers[buffer].born, at as usize));
+            if let Flight::Read(count) = entry.or_insert(Flight::Read(0)) {
+                *count += 1;
+            }
+        }
+        let (buffer, at) = moved.to;
+        let element = self.touch(thread, buffer, at, true)?;
+        self.in_flight.insert((self.buffers[buffer].born, element), Flight::Written);
+        Ok(())
+    }
+
+    /// Ends the copy of an element.
+    pub(super) fn arrive(&mut self, thread: Thread, moved: &Moved) -> Result<(), InterpError> {
+        let mut value = Scalar::zero(self.buffers[moved.to.0].dtype);
+        if let Some((buffer, at)) = moved.from {
+            let place = (self.buffers[buffer].born, at as usize);
+            if let Some(Flight::Read(count)) = self.in_flight.get_mut(&place) {
+                *count -= 1;
+                if *count == 0 {
+                    self.in_flight.remove(&place);
+                }
+            }
+            value = self.read(thread, buffer, at)?;
+        }
+        let (buffer, at) = moved.to;
+        self.in_flight.remove(&(self.buffers[buffer].born, at as usize));
+        self.write(thread, buffer, at, value)
+    }
+
     fn touch(&mut self, thread: Thread, buffer: usize, at: i64, write: bool) -> Result<usize, InterpError> {
         let Buffer { name, elements, born, shared, .. } = &self.buffers[buffer];
         let element = usize::try_from(at).ok().filter(|i| *i < elements.len()).ok_or_else(|| {
             InterpError::OutOfBounds { buffer: name.clone(), elements: elements.len(), element: at }
         })?;
         let place = (*born, element);
+        match self.in_flight.get(&place) {
+            Some(Flight::Written) => {
+                return Err(InterpError::InFlight { buffer: name.clone(), element });
+            }
+            Some(Flight::Read(_)) if write => {
+                return Err(InterpError::InFlight { buffer: name.clone(), element });
+            }
+            _ => {}
+        }
         for looped in self.concurrent.iter_mut().filter(|l| *born <= l.born) {
             let touch = looped.touched.entry(place).or_insert(Touch::NOBODY);
             if let Some(first) = touch.note(looped.iteration, write) {

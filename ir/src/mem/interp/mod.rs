@@ -2,7 +2,8 @@
 //!
 //! It finds reads and writes out of bounds, reads of elements never written, outputs left unwritten, iterations
 //! of `parallel` and `block` loops that touch one element with a write, threads that do so without a barrier in
-//! between, and barriers that not all threads of a block reach.
+//! between, barriers that not all threads of a block reach, and touches of what an asynchronous copy has not finished:
+//! such a copy ends as late as it is allowed to.
 
 mod code;
 mod elements;
@@ -91,6 +92,20 @@ pub enum InterpError {
         buffer: Symbol,
         /// The element.
         element: usize,
+    },
+    /// An element that an asynchronous copy is about to read or write is written, or read where it is written.
+    #[error("expected the copy under way at `{buffer}`[{element}] to be waited for")]
+    InFlight {
+        /// The buffer.
+        buffer: Symbol,
+        /// The element.
+        element: usize,
+    },
+    /// Copies of a thread or an iteration outlive it.
+    #[error("expected all copies to be waited for by the end of their thread, but {groups} groups are not")]
+    LeftInFlight {
+        /// How many groups.
+        groups: usize,
     },
     /// Some threads of a block wait at a barrier, others end or wait at another one.
     #[error("expected all threads of `{var}` to reach the same barrier, but {first} and {second} do not")]

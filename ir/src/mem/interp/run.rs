@@ -1,10 +1,13 @@
 //! Runs instructions. A walk through the program is data, so that a thread can wait at a barrier.
 
+use std::collections::VecDeque;
+
 use smallvec::SmallVec;
 
-use super::code::{Barrier, Code, Index, Lanes, Matrix, Place, Tile, Value};
+use super::code::{Barrier, Code, Copy, Lanes, Matrix, Place, Tile, Value};
+use super::elements::Moved;
 use super::{Elements, InterpError, MAX_LANES, Thread};
-use crate::dim::Symbol;
+use crate::dim::{SlotDim as Index, Symbol};
 use crate::dtype::Scalar;
 use crate::loops::Space;
 use crate::mem::LoopKind;
@@ -24,6 +27,8 @@ pub(super) struct Context<'c> {
     waiting: Vec<(i64, Context<'c>)>,
     /// Of that loop.
     threads_of: Option<&'c Symbol>,
+    /// The groups of copies of this walk that are under way, oldest first; the last one is not committed.
+    copies: VecDeque<Vec<Moved>>,
 }
 
 /// A block of instructions that is being run.
@@ -58,6 +63,7 @@ impl<'c> Context<'c> {
             thread: [-1; 3],
             waiting: Vec::new(),
             threads_of: None,
+            copies: VecDeque::from([Vec::new()]),
         }
     }
 
@@ -70,14 +76,23 @@ impl<'c> Context<'c> {
             thread: self.thread,
             waiting: Vec::new(),
             threads_of: None,
+            copies: VecDeque::from([Vec::new()]),
         };
         thread.indices[slot] = iteration;
         thread.thread[usize::from(axis).min(2)] = iteration;
         thread
     }
 
+    /// Where nobody could wait for them any more.
+    fn expect_no_copies(&self) -> Result<(), InterpError> {
+        match self.copies.iter().filter(|group| !group.is_empty()).count() {
+            0 => Ok(()),
+            groups => Err(InterpError::LeftInFlight { groups }),
+        }
+    }
+
     fn eval(&self, index: &Index) -> i64 {
-        index.eval(&self.indices)
+        index.eval(&|slot| self.indices[slot])
     }
 
     fn holds(&self, conds: &[(Index, Index)]) -> bool {
@@ -169,14 +184,31 @@ impl Machine {
                 Code::Set { to, value } => self.set(context, *to, value)?,
                 Code::Store { place, from } => self.store(context, place, *from)?,
                 Code::Tile(tile) => self.tile(context, tile)?,
+                Code::Copy(copy) => self.copy(context, copy)?,
+                Code::Commit => context.copies.push_back(Vec::new()),
+                Code::Wait { pending } => {
+                    while context.copies.len() > pending.saturating_add(1) {
+                        for moved in context.copies.pop_front().unwrap_or_default() {
+                            self.elements.arrive(context.thread, &moved)?;
+                        }
+                    }
+                }
             }
         }
+        context.expect_no_copies()?;
         Ok(Stop::Ended)
     }
 
     /// At the end of a block: the next iteration, or what stands behind it.
     fn leave(&mut self, context: &mut Context<'_>) -> Result<(), InterpError> {
         self.spend(1)?;
+        if context
+            .frames
+            .last()
+            .is_some_and(|f| f.looped.as_ref().is_some_and(|l| l.kind != LoopKind::Serial))
+        {
+            context.expect_no_copies()?;
+        }
         let Some(frame) = context.frames.last_mut() else { return Ok(()) };
         frame.owned.drain(..).for_each(|buffer| self.elements.release(buffer));
         if let Some(looped) = &frame.looped {
@@ -285,6 +317,7 @@ impl Machine {
                 let value = context.regs[*lane];
                 context.regs[to.start..to.start + to.count].fill(value);
             }
+            Value::Lanes(first) => context.regs.copy_within(*first..*first + to.count, to.start),
         }
         Ok(())
     }
@@ -295,6 +328,22 @@ impl Machine {
         let (at, active) = lanes_of(context, place, from.count);
         for lane in 0..active {
             self.elements.write(context.thread, buffer, at(lane), context.regs[from.start + lane])?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, context: &mut Context<'_>, copy: &Copy) -> Result<(), InterpError> {
+        self.spend(2 * copy.count as u64)?;
+        let [(to, to_start), (from, from_start)] =
+            [&copy.to, &copy.from].map(|(slot, offset)| (context.memories[*slot], context.eval(offset)));
+        let active = active_of(context, copy.active.as_ref(), copy.count);
+        for i in 0..copy.count {
+            let source = (i < active).then(|| (from, from_start.saturating_add(i as i64)));
+            let moved = Moved { to: (to, to_start.saturating_add(i as i64)), from: source };
+            self.elements.depart(context.thread, &moved)?;
+            if let Some(open) = context.copies.back_mut() {
+                open.push(moved);
+            }
         }
         Ok(())
     }
@@ -319,7 +368,8 @@ impl Machine {
                 };
                 for p in 0..k {
                     let left = self.elements.read(context.thread, a.buffer, a.at(i, p))?;
-                    let right = self.elements.read(context.thread, b.buffer, b.at(p, j))?;
+                    let place = b.at(p / tile.group, j).wrapping_add(p % tile.group);
+                    let right = self.elements.read(context.thread, b.buffer, place)?;
                     let factors = [left.cast(dtypes[0], dtype, false), right.cast(dtypes[1], dtype, false)];
                     sum = ScalarOp::Add.eval(&[sum, ScalarOp::Mul.eval(&factors, dtype)], dtype);
                 }
@@ -339,10 +389,13 @@ fn agree(all: &mut Option<(i64, Stop)>, one: (i64, Stop), var: &Symbol) -> Resul
 /// The element of each lane, and how many first lanes are active.
 fn lanes_of(context: &Context<'_>, place: &Place, count: usize) -> (impl Fn(usize) -> i64 + use<>, usize) {
     let (offset, stride) = (context.eval(&place.offset), context.eval(&place.stride));
-    let active = place.active.as_ref().map_or(count, |active| {
-        usize::try_from(context.eval(active).max(0)).map_or(count, |active| active.min(count))
-    });
+    let active = active_of(context, place.active.as_ref(), count);
     (move |lane| offset.saturating_add(stride.saturating_mul(lane as i64)), active)
+}
+
+fn active_of(context: &Context<'_>, active: Option<&Index>, count: usize) -> usize {
+    let limit = |active| usize::try_from(context.eval(active).max(0)).map_or(count, |n| n.min(count));
+    active.map_or(count, limit)
 }
 
 /// Assigns lane by lane; a scalar fills every lane.

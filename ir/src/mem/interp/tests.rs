@@ -233,3 +233,74 @@ fn bombs_are_refused() {
         assert!(matches!(error, InterpError::Size(_)), "{body}: {error}");
     }
 }
+
+/// Two threads copy two halves each and read each other's; `before` stands behind the first group, `after` behind
+/// the second.
+fn copied(before: &str, after: &str) -> Result<Vec<Tensor>, InterpError> {
+    let text = format!(
+        "program @c(x: f32[8]) -> (y: f32[8]) {{
+           for b in 0..1 block.x {{
+             alloc s: f32[8] in shared
+             for t in 0..2 thread.x {{
+               copy 2 s[2*t] = x[2*t]
+               commit
+               {before}
+               copy 2 s[4 + 2*t] = x[4 + 2*t active 1]
+               commit
+               {after}
+               %0: f32x4 = load s[4 - 4*t]
+               store y[4*t] = %0
+             }}
+           }}
+         }}"
+    );
+    run(&text, &[ramp(&[8])], &[])
+}
+
+#[test]
+fn copies_arrive_when_they_are_waited_for() {
+    let done = copied("", "wait 0 barrier").unwrap();
+    assert_eq!(done[0].literal(), "[4.0, 0.0, 6.0, 0.0, 0.0, 1.0, 2.0, 3.0]");
+    // The newest group may still be under way.
+    let early = copied("", "wait 1 barrier").unwrap_err();
+    assert!(matches!(early, InterpError::InFlight { element: 4, .. }), "{early}");
+    let never = copied("", "barrier").unwrap_err();
+    assert!(matches!(never, InterpError::InFlight { element: 4, .. }), "{never}");
+    // Without a barrier the other thread's part may be missing.
+    let alone = copied("", "wait 0").unwrap_err();
+    assert!(matches!(alone, InterpError::Uninitialised { element: 6, .. }), "{alone}");
+    // The first group has been waited for, and each thread sees its own part.
+    assert!(copied("wait 0 %1: f32 = load s[2*t]", "wait 0 barrier").is_ok());
+    assert!(copied("wait 1 %1: f32 = load s[2*t]", "wait 0 barrier").is_err());
+}
+
+#[test]
+fn copies_are_not_left_behind_nor_disturbed() {
+    let text = |inner: &str| {
+        format!(
+            "program @c(x: f32[4]) -> (y: f32[4]) {{
+               alloc g: f32[4] in global
+               for b in 0..1 block.x {{
+                 alloc s: f32[4] in shared
+                 for t in 0..1 thread.x {{
+                   %0: f32x4 = load x[0]
+                   store g[0] = %0
+                   {inner}
+                   store y[0] = %0
+                 }}
+               }}
+             }}"
+        )
+    };
+    let go = |inner: &str| run(&text(inner), &[ramp(&[4])], &[]);
+    assert!(go("copy 4 s[0] = g[0] commit wait 0 %0: f32x4 = load s[0]").is_ok());
+    assert!(matches!(go("copy 4 s[0] = g[0] commit"), Err(InterpError::LeftInFlight { groups: 1 })));
+    // A wait does not end what was not committed.
+    assert!(matches!(go("copy 4 s[0] = g[0] wait 0"), Err(InterpError::LeftInFlight { .. })));
+    let written = go("copy 4 s[0] = g[0] commit store g[2] = %0 wait 0").unwrap_err();
+    assert!(matches!(written, InterpError::InFlight { .. } | InterpError::OutOfBounds { .. }), "{written}");
+    assert!(matches!(go("copy 4 s[2] = g[0] commit wait 0"), Err(InterpError::OutOfBounds { .. })));
+    for wrong in ["copy 4 g[0] = x[0]", "copy 0 s[0] = x[0]", "copy 1 s[0] = s[1]", "copy 1 x[0] = g[0]"] {
+        assert!(parse_program(&text(wrong)).is_err(), "{wrong}");
+    }
+}

@@ -1,4 +1,4 @@
-//! The schedule of contractions of f32: micro-tiles, each with its epilogue.
+//! The schedule of contractions that there are micro-kernels for: micro-tiles, each with its epilogue.
 //!
 //! ```text
 //! for i in 0..m parallel { for j in 0..n parallel {
@@ -22,7 +22,7 @@ use tcc_ir::scalar::ScalarOp;
 use super::{Draft, names, parallel_loops};
 use crate::schedule::site::flat;
 use crate::schedule::steps::{Chunk, Enclose, Expand, Fuse, Isolate, Pad, Reorder, Split, Tail, Tensorise};
-use crate::schedule::{Machine, Refusal};
+use crate::schedule::{Machine, MicroTile, Refusal};
 
 /// The parts of a nest that is a contraction.
 #[derive(Clone)]
@@ -65,6 +65,7 @@ fn with_columns(
     if mentions(&parts.a, &column.0) || !mentions(&parts.b, &column.0) {
         return None;
     }
+    let micro = machine.tile(dtype(nest, &parts.a)?, dtype(nest, &parts.b)?)?;
     // Rows are neighbouring loops that move the left operand alone.
     let is_row = |l: &(Symbol, Dim)| mentions(&parts.a, &l.0) && !mentions(&parts.b, &l.0);
     let end = outer.iter().rposition(is_row).map_or(outer.len(), |last| last + 1);
@@ -77,7 +78,8 @@ fn with_columns(
     (start..=end).find_map(|from| {
         let around: Vec<Symbol> = names(&outer[..from]).into_iter().chain(names(&outer[end..])).collect();
         let rows = &outer[from..end];
-        (0..parts.summed.len()).find_map(|own| tiled(nest, machine, &parts, own, &around, rows, column).ok())
+        (0..parts.summed.len())
+            .find_map(|own| tiled(nest, machine, micro, &parts, own, &around, rows, column).ok())
     })
 }
 
@@ -142,19 +144,35 @@ fn recognise(nest: &Nest, body: &[Stmt]) -> Option<Contraction> {
     let ([target], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
         return None;
     };
-    let [Expr::Load(a), Expr::Load(b)] = factors.as_slice() else { return None };
-    let is_f32 =
-        |access: &Access| nest.inputs.iter().any(|i| i.name == access.buffer && i.ty.dtype == DType::F32);
-    let plain = target.buffer == buffer.name && buffer.ty.dtype == DType::F32 && is_f32(a) && is_f32(b);
+    let [a, b] = factors.as_slice() else { return None };
+    let (a, b) = (element(a)?, element(b)?);
+    let sums = matches!(buffer.ty.dtype, DType::F32 | DType::I32);
+    let plain = target.buffer == buffer.name && sums && [a, b].iter().all(|x| dtype(nest, x).is_some());
     let first = summed.first()?.0.clone();
     plain.then(|| Contraction { acc: buffer.name.clone(), first, summed, a: a.clone(), b: b.clone() })
 }
 
+/// An element that is read, also where it is converted.
+fn element(factor: &Expr) -> Option<&Access> {
+    match factor {
+        Expr::Load(access) => Some(access),
+        Expr::Cast { value, .. } => element(value),
+        _ => None,
+    }
+}
+
+/// The element type of an input.
+fn dtype(nest: &Nest, access: &Access) -> Option<DType> {
+    nest.inputs.iter().find(|i| i.name == access.buffer).map(|i| i.ty.dtype)
+}
+
 /// Tiles of these rows and columns that sum over the loops from `own` on. Those that need the same part of `b`
 /// come one after the other, so that it stays near.
+#[allow(clippy::too_many_arguments, reason = "what there is, and which loops play which part")]
 fn tiled(
     nest: &Nest,
     machine: &Machine,
+    micro: MicroTile,
     parts: &Contraction,
     own: usize,
     around: &[Symbol],
@@ -162,7 +180,7 @@ fn tiled(
     (column, columns): &(Symbol, Dim),
 ) -> Result<Draft, Refusal> {
     let row_count: Dim = rows.iter().map(|(_, e)| e.clone()).product();
-    let (height, width) = (even_height(&row_count, machine.tile_rows), machine.tile_columns);
+    let (height, width) = (even_height(&row_count, micro.rows), micro.columns);
     let rows = &names(rows)[..];
     let mut draft = Draft::of(nest);
     let [tile, row, col, rt, ct] = ["tile", "row", "col", "rt", "ct"].map(|n| draft.fresh(n));

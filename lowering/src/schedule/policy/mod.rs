@@ -52,7 +52,7 @@ impl Draft {
         Names::of(&self.nest).fresh(base)
     }
 
-    /// Cuts a loop into vectors with a scalar loop for the rest.
+    /// Cuts a loop into vectors, with narrower ones and then a scalar loop for the rest.
     pub fn vectors(&mut self, var: &Symbol, width: i64) -> Result<(), Refusal> {
         let extent = Site::of(&self.nest, var)?.extent.clone();
         if extent.is(width) {
@@ -67,12 +67,26 @@ impl Draft {
             var: var.clone(),
             factor: width,
             tail: Tail::Peel,
-            loops: vec![outer.clone(), lane.clone(), rest],
+            loops: vec![outer.clone(), lane.clone(), rest.clone()],
         })?;
         self.step(Vectorise { var: lane })?;
         // One vector alone needs no loop around it.
-        if whole.is(1) { self.step(Collapse { var: outer }) } else { Ok(()) }
+        if whole.is(1) {
+            self.step(Collapse { var: outer })?;
+        }
+        match Site::of(&self.nest, &rest).ok().and_then(|site| site.extent.as_const()) {
+            Some(few) if few >= NARROW => self.vectors(&rest, narrower(few)),
+            _ => Ok(()),
+        }
     }
+}
+
+/// The fewest elements for which a vector is worthwhile.
+const NARROW: i64 = 4;
+
+/// The width of the widest vector that so many elements fill.
+fn narrower(elements: i64) -> i64 {
+    1 << elements.max(1).ilog2()
 }
 
 /// The nest under its default schedule, and the schedule. A nest that is scheduled already stays as it is.

@@ -3,9 +3,11 @@
 use tcc_ir::dim::{Dim, Symbol};
 use tcc_ir::loops::{Access, Buffer, Combine, Cond, Expr, LoopKind, Nest, Space, Stmt};
 
-use super::{Draft, names, parallel_loops, products};
+use super::{Draft, NARROW, names, narrower, parallel_loops, products};
 use crate::schedule::site::{Site, buffer_of, each_access, flat};
-use crate::schedule::steps::{Chunk, Collapse, Cut, Fuse, Split, SplitReduction, Tail, Unroll, Vectorise};
+use crate::schedule::steps::{
+    Chunk, Collapse, Cut, Fuse, Halve, Reorder, Split, SplitReduction, Tail, Unroll, Vectorise,
+};
 use crate::schedule::{Machine, Refusal};
 
 /// Elements that one tile of an elementwise kernel has: enough to outweigh handing it to a worker.
@@ -18,10 +20,9 @@ pub(super) fn draft(nest: &Nest, machine: &Machine) -> Draft {
     let has_loops = body.iter().any(|s| matches!(s, Stmt::For { .. }));
     let drafted = match (loops.last(), has_loops) {
         (None, _) => Ok(Draft::of(nest)),
-        (Some(_), false) => match by_rows(nest, &loops, body, width) {
-            Some(drafted) => drafted,
-            None => elementwise(nest, &loops, width),
-        },
+        (Some(_), false) => crosswise(nest, &loops, body, width)
+            .or_else(|| by_rows(nest, &loops, body, width))
+            .unwrap_or_else(|| elementwise(nest, &loops, width)),
         (Some((var, extent)), true) => {
             let columns = neighbours(nest, body, var) && extent.as_const() != Some(1);
             let blocks = products::draft(nest, machine);
@@ -54,6 +55,61 @@ fn elementwise(nest: &Nest, loops: &[(Symbol, Dim)], width: i64) -> Result<Draft
     draft.step(Chunk { loops: names(loops), size: CHUNK, chunks })?;
     draft.vectors(&element, width)?;
     Ok(draft)
+}
+
+/// Neighbours that one cache line holds of most types.
+const LINE: i64 = 16;
+
+/// Where a vector gathers elements that lie apart, the loop whose neighbours lie beside each of them goes inside of
+/// the loop over vectors: what a vector touched is used up before it is lost, as in transposes.
+fn crosswise(
+    nest: &Nest,
+    loops: &[(Symbol, Dim)],
+    body: &[Stmt],
+    width: i64,
+) -> Option<Result<Draft, Refusal>> {
+    let ((var, extent), around) = loops.split_last()?;
+    let width = fitting(extent, width);
+    if extent.as_const()? % width != 0 || !turning_points(var, extent.as_const()?, body).is_empty() {
+        return None;
+    }
+    let mut along = None;
+    each_access(body, &mut |access, writes| {
+        let Some(buffer) = buffer_of(nest, &access.buffer).filter(|_| !writes) else { return };
+        let apart = step(&buffer, access, var).is_some_and(|s| !s.is(0) && !s.is(1));
+        let beside = |(u, e): &&(Symbol, Dim)| {
+            e.as_const().is_none_or(|e| e >= NARROW) && step(&buffer, access, u).is_some_and(|s| s.is(1))
+        };
+        if let Some((u, e)) = around.iter().find(beside).filter(|_| apart) {
+            along = Some((u.clone(), e.as_const()));
+        }
+    });
+    let (along, length) = along?;
+    let outer: Vec<_> = around.iter().filter(|(u, _)| *u != along).cloned().collect();
+    let drafted = || {
+        let mut draft = Draft::of(nest);
+        let [vector, lane] = ["o", "v"].map(|suffix| draft.fresh(&format!("{var}{suffix}")));
+        let loops = vec![vector.clone(), lane.clone()];
+        draft.step(Split { var: var.clone(), factor: width, tail: Tail::Bound, loops })?;
+        let mut shared = names(&outer);
+        let mut inner = vec![along.clone(), lane.clone()];
+        if length.is_some_and(|e| e > LINE && e % LINE == 0) {
+            // As many rows are written at once as the processor knows the pages of.
+            let [block, one] = ["b", "u"].map(|suffix| draft.fresh(&format!("{along}{suffix}")));
+            let loops = vec![block.clone(), one.clone()];
+            draft.step(Split { var: along.clone(), factor: LINE, tail: Tail::Bound, loops })?;
+            shared.push(block);
+            inner = vec![vector, one, lane.clone()];
+        } else {
+            shared.push(vector);
+        }
+        draft.step(Reorder { loops: shared.iter().cloned().chain(inner).collect() })?;
+        draft.step(Vectorise { var: lane })?;
+        let fused = draft.fresh("tile");
+        draft.step(Fuse { loops: shared, fused })?;
+        Ok(draft)
+    };
+    Some(drafted())
 }
 
 /// One parallel loop over chunks of rows, each cut where its guards change; nothing if there are none and vectors
@@ -154,11 +210,28 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64)
     let tile = draft.fresh("tile");
     let Some(((var, extent), outer)) = loops.split_last() else { return Ok(draft) };
     let width = fitting(extent, width);
+    let mut windows = false;
     for window in body.iter().map(nested_loops) {
         let count = window.iter().try_fold(1i64, |n, (_, e)| n.checked_mul(e.as_const()?));
         if count.is_some_and(|n| n <= UNROLLED) {
+            windows |= count.is_some_and(|n| n > 1);
             window.into_iter().try_for_each(|(var, _)| draft.step(Unroll { var }))?;
         }
+    }
+    // Windows of neighbours overlap, and have the same weights: what several of them read is read once.
+    if windows
+        && let [outer @ .., (across, extent)] = outer
+        && let Some(together) = (2..=TOGETHER).rev().find(|n| extent.as_const().is_some_and(|e| e % n == 0))
+    {
+        let (group, one) = (draft.fresh(&format!("{across}g")), draft.fresh(&format!("{across}u")));
+        let loops = vec![group.clone(), one.clone()];
+        draft.step(Split { var: across.clone(), factor: together, tail: Tail::Bound, loops })?;
+        draft.step(Reorder { loops: vec![var.clone(), one.clone()] })?;
+        draft.vectors(var, width)?;
+        draft.step(Unroll { var: one })?;
+        let loops = names(outer).into_iter().chain([group]).collect();
+        draft.step(Fuse { loops, fused: tile })?;
+        return Ok(draft);
     }
     if outer.is_empty() {
         // The columns are all there is to share among workers.
@@ -172,6 +245,9 @@ fn side_by_side(nest: &Nest, loops: &[(Symbol, Dim)], body: &[Stmt], width: i64)
     }
     Ok(draft)
 }
+
+/// Neighbours that share what they read, as many as registers hold the sums of.
+const TOGETHER: i64 = 8;
 
 /// Up to this many repetitions are written out.
 const UNROLLED: i64 = 25;
@@ -191,8 +267,8 @@ fn nested_loops(stmt: &Stmt) -> Vec<(Symbol, Dim)> {
 enum Inner {
     /// Its iterations write elements of their own.
     Elements(Symbol),
-    /// Its iterations combine into one element of a buffer.
-    Reduction { var: Symbol, into: Symbol },
+    /// Its iterations combine into one element of a buffer; whether there is much to compute for each.
+    Reduction { var: Symbol, into: Symbol, dear: bool },
 }
 
 /// One parallel loop over rows, the loops inside cut into vectors.
@@ -205,7 +281,12 @@ fn one_after_the_other(
     for found in inner {
         match found {
             Inner::Elements(var) => draft.vectors(var, width)?,
-            Inner::Reduction { var, into } => partial_sums(&mut draft, var, into, width)?,
+            Inner::Reduction { var, into, dear } => {
+                let extent = Site::of(draft.nest(), var)?.extent.as_const();
+                // One vector after the other would wait for the one before.
+                let ways = if !dear && extent.is_some_and(|e| e >= 2 * WAYS * width) { WAYS } else { 1 };
+                partial_sums(&mut draft, var, into, ways * width)?;
+            }
         }
     }
     let tile = draft.fresh("tile");
@@ -213,11 +294,14 @@ fn one_after_the_other(
     Ok(draft)
 }
 
-/// Combines into lanes of their own, and these after the loop.
+/// Vectors of partial results that are under way at once.
+const WAYS: i64 = 2;
+
+/// Combines into lanes of their own, and these after the loop, half with half until two are left.
 fn partial_sums(draft: &mut Draft, var: &Symbol, into: &Symbol, width: i64) -> Result<(), Refusal> {
     let partial = draft.fresh(&format!("{into}_lanes_{var}"));
     let loops = ["l", "o", "v", "t", "r"].map(|suffix| draft.fresh(&format!("{var}{suffix}")));
-    let [init, outer, lane, _, last] = loops.clone();
+    let [init, outer, lane, rest, mut last] = loops.clone();
     draft.step(SplitReduction {
         var: var.clone(),
         into: into.clone(),
@@ -228,9 +312,28 @@ fn partial_sums(draft: &mut Draft, var: &Symbol, into: &Symbol, width: i64) -> R
     })?;
     draft.step(Vectorise { var: init })?;
     draft.step(Vectorise { var: lane })?;
+    let mut left = width;
+    while left > 2 && left % 2 == 0 {
+        let [pairs, lane, next] =
+            ["pairs", "p", "q"].map(|name| draft.fresh(&format!("{into}_{name}_{var}")));
+        draft.step(Halve {
+            var: last,
+            space: Space::Register,
+            pairs,
+            loops: vec![lane.clone(), next.clone()],
+        })?;
+        draft.step(Vectorise { var: lane })?;
+        (last, left) = (next, left / 2);
+    }
     draft.step(Unroll { var: last })?;
     // One vector alone needs no loop around it.
-    if Site::of(draft.nest(), &outer)?.extent.is(1) { draft.step(Collapse { var: outer }) } else { Ok(()) }
+    if Site::of(draft.nest(), &outer)?.extent.is(1) {
+        draft.step(Collapse { var: outer })?;
+    }
+    match Site::of(draft.nest(), &rest).ok().and_then(|site| site.extent.as_const()) {
+        Some(few) if few >= NARROW => partial_sums(draft, &rest, into, narrower(few)),
+        _ => Ok(()),
+    }
 }
 
 /// Finds the innermost loops that can be cut into vectors.
@@ -247,8 +350,9 @@ fn inner_loops(nest: &Nest, body: &[Stmt], width: i64, found: &mut Vec<Inner>) {
         }
         if stores_to_memory(nest, body, var) {
             found.push(Inner::Elements(var.clone()));
-        } else if let Some(into) = combines_into(nest, body) {
-            found.push(Inner::Reduction { var: var.clone(), into });
+        } else if let Some(into) = combines_into(nest, body, var) {
+            let dear = body.iter().any(computes_much);
+            found.push(Inner::Reduction { var: var.clone(), into, dear });
         }
     }
 }
@@ -266,14 +370,27 @@ fn stores_to_memory(nest: &Nest, body: &[Stmt], var: &Symbol) -> bool {
     })
 }
 
-/// The scalar that a loop's body combines one value into.
-fn combines_into(nest: &Nest, body: &[Stmt]) -> Option<Symbol> {
+/// The scalar that a loop's body combines one value into, beside what it stores to elements of its own.
+fn combines_into(nest: &Nest, body: &[Stmt], var: &Symbol) -> Option<Symbol> {
     let (last, before) = body.split_last()?;
     let Stmt::Store { targets, combine: Combine::With(_), .. } = last else { return None };
     let [target] = targets.as_slice() else { return None };
     let scalar = target.at.is_empty() && !nest.params().any(|b| b.name == target.buffer);
-    let plain = before.iter().all(|s| matches!(s, Stmt::Let { .. }));
-    (scalar && plain).then(|| target.buffer.clone())
+    (scalar && stores_to_memory(nest, before, var)).then(|| target.buffer.clone())
+}
+
+/// Whether a statement calls functions, so that there is enough to do while a combination is under way.
+fn computes_much(stmt: &Stmt) -> bool {
+    let mut found = false;
+    stmt.each_expr(&mut |e| {
+        e.each(&mut |inner| {
+            use tcc_ir::scalar::ScalarOp::*;
+            let cheap =
+                [Add, Sub, Mul, Max, Min, Neg, Abs, Select, Lt, Le, Gt, Ge, Eq, Ne, And, Or, Xor, Not];
+            found |= matches!(inner, Expr::Op(op, _) if !cheap.contains(op));
+        });
+    });
+    found
 }
 
 /// Whether every access moves by one element, or none, as a loop variable moves by one; how most of them do.

@@ -145,6 +145,7 @@ steps! {
     enclose::Enclose,
     expand::Expand,
     fuse::Fuse,
+    halve::Halve,
     isolate::Isolate,
     pad::Pad,
     parallel::Parallel,

@@ -49,7 +49,8 @@
 //! }
 //! ```
 //!
-//! All three are matrices in memory; neighbours along the columns of `c` and `b` are neighbours there. A
+//! All three are matrices in memory; neighbours along the columns of `c` and `b` are neighbours there. Of elements of
+//! few bits, each column of `b` holds several steps of the sum side by side: two of bf16, four of bytes. A
 //! micro-kernel reads whole rows of `b`, as wide as the tile that it was written for: they must be there to be read.
 //! Two loops that fill `c` with zeros right before the product are made part of it.
 
@@ -58,8 +59,8 @@ use tcc_ir::dtype::DType;
 use tcc_ir::loops::{Access, Buffer, Combine, Expr, LoopKind, Nest, Stmt};
 use tcc_ir::scalar::ScalarOp;
 
-use crate::schedule::Refusal;
 use crate::schedule::site::{Chain, Site, buffer_of, expect_plain, flat};
+use crate::schedule::{Refusal, right_panel};
 
 step! {
     /// Makes loops a micro-tile contraction.
@@ -107,7 +108,7 @@ impl Tensorise {
         let ([c], [Expr::Op(ScalarOp::Mul, factors)]) = (targets.as_slice(), values.as_slice()) else {
             return Err(Refusal::new(expected, "another value"));
         };
-        let [Expr::Load(left), Expr::Load(right)] = factors.as_slice() else {
+        let [Some(left), Some(right)] = [0, 1].map(|i| factors.get(i).and_then(element)) else {
             return Err(Refusal::new(expected, "another value"));
         };
         let mentions = |access: &Access, var: &Symbol| access.at.iter().any(|d| d.mentions(var));
@@ -120,27 +121,51 @@ impl Tensorise {
             return Err(Refusal::new(format!("an element of its own for each `{row}` and `{column}`"), c.to_string()));
         }
         let [a_in, b_in, c_in] = [a, b, c].map(|access| {
-            let buffer = buffer_of(nest, &access.buffer);
-            buffer.filter(|b| b.ty.dtype == DType::F32).ok_or_else(|| {
-                Refusal::new("buffers of f32", format!("`{}`", access.buffer))
-            })
+            buffer_of(nest, &access.buffer)
+                .ok_or_else(|| Refusal::new("elements of buffers", format!("`{}`", access.buffer)))
         });
         let (a_in, b_in, c_in) = (a_in?, b_in?, c_in?);
+        let types = [&a_in, &b_in, &c_in].map(|buffer| buffer.ty.dtype);
         let ranges = &chain.ranges;
         matrix(&a_in, a, row, sum, ranges)?;
-        for (buffer, access, rows) in [(&b_in, b, sum), (&c_in, c, row)] {
-            if !matrix(buffer, access, rows, column, ranges)?.is(1) {
-                let expected = format!("neighbours in memory as `{column}` moves");
-                return Err(Refusal::new(expected, access.to_string()));
-            }
+        let right = right_panel(&ranges.simplify(&flat(&b_in, b)), sum, column, ranges);
+        let group = right.map(|panel| panel.group);
+        if group.is_none() || !matrix(&c_in, c, row, column, ranges)?.is(1) {
+            let expected = format!("neighbours in memory as `{column}` moves");
+            return Err(Refusal::new(expected, format!("{b} and {c}")));
+        }
+        if group != group_of(types) {
+            let [a, b, c] = types;
+            let found = format!("{c} += {a} * {b} by {}", group.unwrap_or(1));
+            return Err(Refusal::new("elements that micro-kernels multiply, as they take them", found));
         }
         let columns = ranges.bounds(chain.loops[1].extent).hi;
         if columns > self.width {
             return Err(Refusal::new(format!("at most {} columns", self.width), columns.to_string()));
         }
         readable(&b_in, b, column, self.width, ranges)?;
-        let product = Expr::binary(ScalarOp::Mul, Expr::Load(a.clone()), Expr::Load(b.clone()));
+        let [a, b] = if mentions(left, column) { [1, 0] } else { [0, 1] }.map(|i: usize| factors[i].clone());
+        let product = Expr::binary(ScalarOp::Mul, a, b);
         Ok(Stmt::combine(c.clone(), product, Combine::With(ScalarOp::Add)))
+    }
+}
+
+/// An element that is read, also where it is converted.
+fn element(factor: &Expr) -> Option<&Access> {
+    match factor {
+        Expr::Load(access) => Some(access),
+        Expr::Cast { value, .. } => element(value),
+        _ => None,
+    }
+}
+
+/// How many steps of a sum lie side by side in the right operand of a micro-kernel for elements of these types.
+fn group_of(types: [DType; 3]) -> Option<u32> {
+    match types {
+        [DType::F32, DType::F32, DType::F32] | [DType::F16, DType::F16, DType::F32] => Some(1),
+        [DType::BF16, DType::BF16, DType::F32] => Some(2),
+        [DType::U8 | DType::I8, DType::I8, DType::I32] => Some(4),
+        _ => None,
     }
 }
 

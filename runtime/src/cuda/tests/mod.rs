@@ -45,7 +45,7 @@ fn build(folder: &Path, defines: &[&str]) -> Option<PathBuf> {
 }
 
 const MANIFEST: &str = r#"{
-  "format": 2, "symbols": ["N"],
+  "format": 2, "symbols": ["N"], "ranges": [[1, 64]],
   "inputs": [{"name": "x", "dtype": "f32", "bits": 32, "shape": ["s0", "4"], "buffer": 0}],
   "outputs": [{"name": "y", "dtype": "f32", "bits": 32, "shape": ["s0", "4"], "buffer": 1}],
   "buffers": [
@@ -169,6 +169,8 @@ fn wrong_arguments_are_refused() {
     for shapes in [&[][..], &[[3usize].as_slice()][..], &[[3, 5].as_slice()][..]] {
         assert!(matches!(model.bind(shapes), Err(CudaError::Argument { .. })), "{shapes:?}");
     }
+    let error = model.bind(&[&[65, 4]]).err().unwrap().to_string();
+    assert_eq!(error, "extent N: expected 1..=64, got 65");
     let mut session = CudaSession::new(model).unwrap();
     let input = TensorView { dtype: "f16", shape: &[1, 4], bytes: &[0; 16] };
     let error = session.run(&[input], &no_host()).err().unwrap().to_string();

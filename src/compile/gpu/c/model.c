@@ -28,6 +28,10 @@ typedef struct {
   int has_scratch;
   uint32_t first_symbol, symbols;
 } launch;
+/* The least and the largest value of an open extent. */
+typedef struct {
+  int64_t least, most;
+} range;
 typedef struct {
   uint32_t kernel, first_buffer, buffers;
 } step;
@@ -354,6 +358,10 @@ int MODEL(run)(const MODEL(t) *model, const int64_t *symbols, const uint64_t *in
                uint64_t workspace, size_t workspace_bytes, void *stream) {
   size_t needed;
   void *before;
+  for (int i = 0; i < SYMBOLS; i++)
+    if (symbols[i] < ranges[i].least || symbols[i] > ranges[i].most)
+      return fail("extent %d: expected %lld to %lld, got %lld", i, (long long)ranges[i].least, (long long)ranges[i].most,
+                  (long long)symbols[i]);
   if (MODEL(workspace_bytes)(model, symbols, &needed)) return 1;
   if (workspace_bytes < needed) return fail("expected a workspace of %zu bytes, got %zu", needed, workspace_bytes);
   if (CALL(cuCtxPushCurrent_v2, model->context)) return 1;

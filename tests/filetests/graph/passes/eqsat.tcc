@@ -89,3 +89,17 @@ graph @gelu(%x: f32[4]) -> (y: f32[4]) {
 }
 // check: %0 = gelu %x
 // next: return
+
+// What shares an operand is one product.
+graph @siblings(%x: f32[1, 2]) -> (y: f32[1, 2], z: f32[1, 1]) {
+  %0 = const value=f32[2, 2] [[1.0, 2.0], [3.0, 4.0]] : f32[2, 2]
+  %1 = dot %x, %0 lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[1, 2]
+  %2 = const value=f32[2, 1] [[5.0], [6.0]] : f32[2, 1]
+  %3 = dot %x, %2 lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f32 : f32[1, 1]
+  return %1, %3
+}
+// check: const value=f32[2, 3] [[1.0, 2.0, 5.0], [3.0, 4.0, 6.0]]
+// next: dot
+// check: slice
+// check: slice
+// run: @siblings([[1, 1]]) == [[4, 6]], [[11]]

@@ -426,13 +426,11 @@ fn shrink(cx: &mut Cx<'_, '_>) -> Results {
 fn dropout(cx: &mut Cx<'_, '_>) -> Results {
     let x = cx.v(0)?;
     if cx.opset >= 12 && cx.has(2) {
-        let training = cx.constant(2);
-        let off = training.is_some_and(|t| t.len() == 1 && !t.get_flat(0).is_truthy());
-        let none_dropped = cx.constant(1).is_some_and(|t| t.len() == 1 && t.get_flat(0).to_f64() == 0.0);
-        if cx.constant(2).is_none() || (!off && cx.has(1) && cx.constant(1).is_none()) {
-            return Err(Refusal::not_constant("training_mode"));
+        let off = cx.constant(2).is_some_and(|t| t.len() == 1 && !t.get_flat(0).is_truthy());
+        let none = cx.constant(1).is_some_and(|t| t.len() == 1 && t.get_flat(0).to_f64() == 0.0);
+        if !off && !none {
+            return dropped(cx, x);
         }
-        ensure!(off || none_dropped, "expected `training_mode` to be false or a ratio of 0");
     }
     let shape = cx.shape(x);
     let mut results = cx.one(x)?;
@@ -443,4 +441,27 @@ fn dropout(cx: &mut Cx<'_, '_>) -> Results {
         results.push(cx.out(mask));
     }
     Ok(results)
+}
+
+/// What is drawn depends on the seed alone, as for all random operators.
+fn dropped(cx: &mut Cx<'_, '_>, x: Value) -> Results {
+    let (dtype, shape) = (cx.dtype(x), cx.shape(x));
+    let training = cx.v(2)?;
+    let training = cx.reshape(training, &[])?;
+    let ratio = match cx.opt(1)? {
+        Some(ratio) => cx.cast(ratio, DType::F32)?,
+        None => cx.number(DType::F32, 0.5)?,
+    };
+    let ratio = cx.reshape(ratio, &[])?;
+    let zero = cx.like(ratio, 0.0)?;
+    let ratio = cx.select(training, ratio, zero)?;
+    let draw = cx.uniform(&shape, 0)?;
+    let kept = cx.bin(S::Ge, draw, ratio)?;
+    let one = cx.like(ratio, 1.0)?;
+    let left = cx.sub(one, ratio)?;
+    let left = cx.cast(left, dtype)?;
+    let scaled = cx.div(x, left)?;
+    let nothing = cx.like_zero(x)?;
+    let y = cx.select(kept, scaled, nothing)?;
+    cx.many(&[y, kept])
 }

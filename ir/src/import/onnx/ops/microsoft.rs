@@ -5,9 +5,9 @@ use super::attention::{Heads, Rotation, rotate};
 use super::contraction::{convolution, general_product};
 use super::elementwise::{activate, sigmoid_gate};
 use super::normalization::{normalized, rms_normalized};
-use crate::dim::Dim;
+use crate::dim::{Dim, Range};
 use crate::dtype::DType;
-use crate::graph::Value;
+use crate::graph::{Attr, Op, Value};
 use crate::scalar::ScalarOp as S;
 
 /// The rules of this domain.
@@ -343,6 +343,42 @@ fn multi_head_attention(cx: &mut Cx<'_, '_>) -> Results {
     cx.many(&[y, k, v])
 }
 
+/// Rows of keys or values of which each sequence has its own number.
+struct Cache {
+    /// How many rows each sequence had before, `[B, 1]`.
+    start: Value,
+    /// How many rows there was room for.
+    before: Dim,
+    /// How many come behind them.
+    steps: Dim,
+    /// How many there is room for then.
+    present: Dim,
+}
+
+impl Cache {
+    /// Of rows `[B, G, before + steps, D]`, old ones and new ones, `[B, G, present, D]` where the new ones of each
+    /// sequence directly follow its old ones; the rest is zero.
+    fn appended(&self, cx: &mut Cx<'_, '_>, rows: Value) -> Step {
+        let places = cx.range(&self.present, DType::I64)?;
+        let news = cx.sub(places, self.start)?;
+        let last = cx.dim_value(&(&self.steps - &Dim::ONE), DType::I64)?;
+        let within = cx.bin(S::Min, news, last)?;
+        let before = cx.dim_value(&self.before, DType::I64)?;
+        let behind = cx.add(within, before)?;
+        let is_new = cx.is(S::Ge, news, 0.0)?;
+        let from = cx.select(is_new, behind, places)?;
+        let filled = cx.bin(S::Le, news, last)?;
+        let mut shape = cx.shape(rows).to_vec();
+        shape[2] = self.present.clone();
+        let from = cx.unsqueeze(from, &[1, 3])?;
+        let from = cx.broadcast(from, &shape)?;
+        let moved = cx.node(Op::GatherElements, &[rows, from], [Attr::Int(2)])?;
+        let filled = cx.unsqueeze(filled, &[1, 3])?;
+        let nothing = cx.like_zero(moved)?;
+        cx.select(filled, moved, nothing)
+    }
+}
+
 /// Operands: query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos_cache, sin_cache.
 /// `seqlens_k` holds the last index of each sequence: its new rows end there, and keys behind it are not looked at.
 /// Caches are taken to be full: those of sequences that stand at different lengths are not moved together.
@@ -381,7 +417,16 @@ fn group_query_attention(cx: &mut Cx<'_, '_>) -> Results {
     let q = cx.split_heads(q, heads)?;
     let (mut k, mut v) = (cx.split_heads(k, shared)?, cx.split_heads(v, shared)?);
     if let (Some(past_k), Some(past_v)) = (cx.opt(3)?, cx.opt(4)?) {
+        let total = cx.dims(6, Range::EXTENT)?;
+        let total = total.first().cloned().unwrap_or(Dim::ZERO);
+        let before = cx.extent(past_k, 2);
+        let full = cx.g().ranges.equal(&total, &(&before + &steps));
         (k, v) = (cx.concat(&[past_k, k], 2)?, cx.concat(&[past_v, v], 2)?);
+        if !full || !cx.extent(k, 0).is(1) {
+            let present = if full { total } else { total.maximum(&before) };
+            let cache = Cache { start, before, steps: steps.clone(), present };
+            (k, v) = (cache.appended(cx, k)?, cache.appended(cx, v)?);
+        }
     }
     let columns = cx.extent(k, 2);
     let places = cx.range(&columns, DType::I64)?;

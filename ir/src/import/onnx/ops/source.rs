@@ -201,8 +201,10 @@ enum Draw {
 impl Cx<'_, '_> {
     /// Uniform numbers in `0 <= x < 1` from 24 random bits each, the same from run to run. Without a seed each
     /// node gets a key of its own.
-    fn uniform(&mut self, shape: &[Dim], stream: u64) -> Step {
-        let seed = self.attr("seed").map_or(self.importer.nodes as u64, |a| u64::from(a.f.to_bits()) << 8);
+    pub(crate) fn uniform(&mut self, shape: &[Dim], stream: u64) -> Step {
+        let seed = self
+            .attr("seed")
+            .map_or(self.importer.nodes as u64, |a| (u64::from(a.f.to_bits()) << 8) ^ a.i as u64);
         let key = Tensor::from_slice(&[], &[seed.wrapping_mul(2).wrapping_add(stream)])?;
         let key = self.g().constant(key)?;
         let bits = self.node(Op::RandomBits, &[key], [crate::shape::Shape::from(shape).into()])?;
