@@ -4,7 +4,6 @@
 //! the lowering puts a barrier between them where that is so. A register buffer whose first axis is the thread
 //! lives through the phases. So the interpreter of nests executes what a GPU will, and finds its races.
 
-mod columns;
 mod contraction;
 mod elements;
 mod loops;
@@ -37,7 +36,6 @@ pub fn schedule_gpu(nest: &Nest, machine: &GpuMachine) -> Nest {
     let body = tensor::schedule(nest, machine)
         .or_else(|| contraction::schedule(nest, machine))
         .or_else(|| rows::schedule(nest, machine))
-        .or_else(|| columns::schedule(nest, machine))
         .or_else(|| phases::schedule(nest, machine))
         .or_else(|| elements::schedule(nest, machine))
         .unwrap_or_else(|| sequence::schedule(nest, machine));

@@ -57,9 +57,9 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
 }
 
 /// What the walks of a row work with.
-pub(super) struct Walk {
+struct Walk {
     /// Accumulators in registers, with their types.
-    pub(super) kept: FxHashMap<Symbol, DType>,
+    kept: FxHashMap<Symbol, DType>,
     /// Buffers of one row.
     rows: Vec<Symbol>,
     /// How many iterations each walk has.
@@ -68,7 +68,7 @@ pub(super) struct Walk {
 
 impl Walk {
     /// The body's parts, if every loop of it can be shared among threads.
-    pub(super) fn of(nest: &Nest, body: &[Stmt]) -> Option<Walk> {
+    fn of(nest: &Nest, body: &[Stmt]) -> Option<Walk> {
         let mut walk = Walk { kept: FxHashMap::default(), rows: Vec::new(), extents: Vec::new() };
         for stmt in body {
             match stmt {
@@ -141,7 +141,7 @@ impl Walk {
     }
 
     /// The accumulators that a body combines into, with how.
-    pub(super) fn combined(&self, body: &[Stmt]) -> Vec<(Symbol, ScalarOp)> {
+    fn combined(&self, body: &[Stmt]) -> Vec<(Symbol, ScalarOp)> {
         let mut found: Vec<(Symbol, ScalarOp)> = Vec::new();
         for stmt in body {
             stmt.each(&mut |s| {
@@ -154,11 +154,6 @@ impl Walk {
             });
         }
         found
-    }
-
-    /// Whether all walks have at least so many steps, and meet in accumulators alone.
-    pub(super) fn only_accumulates(&self, least: i64) -> bool {
-        self.rows.is_empty() && self.extents.iter().all(|e| e.as_const().is_some_and(|n| n >= least))
     }
 
     fn is_long(&self) -> bool {
@@ -179,7 +174,7 @@ fn is_associative(op: ScalarOp) -> bool {
 }
 
 /// Whether neighbouring rows are neighbours in memory, so that a thread for each row reads side by side.
-pub(super) fn reads_across(nest: &Nest, loops: &[Loop], body: &[Stmt]) -> bool {
+fn reads_across(nest: &Nest, loops: &[Loop], body: &[Stmt]) -> bool {
     let Some((var, extent)) = loops.last() else { return false };
     if extent.is(1) {
         return false;

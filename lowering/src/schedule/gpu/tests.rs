@@ -76,21 +76,6 @@ fn rows() {
 }
 
 #[test]
-fn columns() {
-    holds(
-        "graph @c(%x: f16[1, 200], %w: f16[200, 70], %b: f32[150, 64], %d: f32[3, 131, 40]) -> (a: f16[1, 70], c: f32[64], e: f32[3, 40]) {
-           %0 = dot %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] dtype=f16 : f16[1, 70]
-           %1 = gelu %0 : f16[1, 70]
-           %2 = reduce_sum %b axes=[0] : f32[64]
-           %3 = reduce_max %d axes=[1] : f32[3, 40]
-           return %1, %2, %3
-         }",
-        &[],
-        "_part: f32[256] in shared",
-    );
-}
-
-#[test]
 fn attention_and_groups() {
     holds(
         "graph @a(%q: f32[1, 2, 3, 8], %k: f32[1, 2, 40, 8], %v: f32[1, 2, 40, 6], %x: f32[2, 4, 5, 9], %s: f32[4]) -> (y: f32[1, 2, 3, 6], g: f32[2, 4, 5, 9]) {
