@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod cli;
+mod cuda;
 mod docs;
 mod embedding;
 mod filetests;

@@ -2,13 +2,14 @@
 //!
 //! What is here stands below any model: aligned memory (`memory`), threads (`threads`), what the processor can do
 //! (`cpu`), micro-kernels for contractions (`kernels`), a loader for the objects that code generators emit
-//! (`loader`), and compiled models and their runs (`model`).
+//! (`loader`), and compiled models and their runs (`model`), on GPUs too (`cuda`).
 //!
 //! A compiled CPU kernel is a function of one fixed signature, `CompiledKernel`.
 
 pub mod artifact;
 mod convert;
 pub mod cpu;
+pub mod cuda;
 pub mod kernels;
 pub mod loader;
 pub mod memory;

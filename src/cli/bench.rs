@@ -8,7 +8,7 @@ use serde_json::json;
 use super::model::{RunArgs, compiled_inputs};
 use super::profile::Profile;
 use super::targets::ceilings_json;
-use super::{Context, Failure, write_file};
+use super::{Context, Failure, gpu, write_file};
 
 const EXAMPLES: &str = "Examples:
   tcc bench model.onnx --threads 2
@@ -38,6 +38,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     }
     let fail = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", args.run.model.display()));
     let start = Instant::now();
+    if let Some((model, _)) = gpu::wanted(&args.run)? {
+        let compile_ms = start.elapsed().as_secs_f64() * 1e3;
+        let inputs = args.run.tensors(&gpu::inputs(&model)?, context)?;
+        let times = gpu::measure(&args.run.model, &model, &inputs, args.seconds)?;
+        report(context, times, compile_ms, "cuda", 0, None);
+        return Ok(());
+    }
     let compiled = args.run.compiled()?;
     let compile_ms = start.elapsed().as_secs_f64() * 1e3;
     let (threads, pool) = args.run.threads()?;
@@ -53,8 +60,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         once()?;
         times.push(start.elapsed());
     }
-    times.sort_unstable();
-    let at = |fraction: f64| times[((times.len() - 1) as f64 * fraction) as usize].as_nanos() as u64;
     let wanted = args.profile || args.trace.is_some();
     let profile = if wanted {
         Some(Profile::take(&compiled, &inputs, &*pool, args.profile).map_err(|e| fail(&e))?)
@@ -66,7 +71,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         written.map_err(|e| Failure::io(&path.display().to_string(), &e))?;
     }
     let profile = profile.filter(|_| args.profile);
-    let backend = compiled.backend();
+    report(context, times, compile_ms, compiled.backend(), threads, profile);
+    Ok(())
+}
+
+/// Says how long runs took, and kernels if they were looked at.
+fn report(
+    context: &Context,
+    mut times: Vec<Duration>,
+    compile_ms: f64,
+    backend: &str,
+    threads: usize,
+    profile: Option<Profile>,
+) {
+    times.sort_unstable();
+    let at = |fraction: f64| times[((times.len() - 1) as f64 * fraction) as usize].as_nanos() as u64;
     if context.output.json {
         let mut report = json!({
             "median_ns": at(0.5), "p10_ns": at(0.1), "p90_ns": at(0.9), "min_ns": at(0.0), "runs": times.len(),
@@ -77,7 +96,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             report["ceilings"] = profile.ceilings.as_ref().map(ceilings_json).unwrap_or_default();
         }
         context.output.print(&format!("{report}\n"));
-        return Ok(());
+        return;
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     context.output.print(&format!(
@@ -90,7 +109,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     if let Some(profile) = profile {
         context.output.print(&profile.table());
     }
-    Ok(())
 }
 
 /// The most memory this process ever had, as the system counts it.

@@ -316,23 +316,31 @@ fn for_gpus(
         return Err(Failure::Usage("-o: expected the folder where the result goes".to_owned()));
     };
     let mut model = compiler.compile_gpu(graph, gpus).map_err(|e| fail(&e))?;
+    let mut warnings = Vec::new();
     if args.cubin {
         let ptxas = Ptxas::find().ok_or_else(|| {
             Failure::Input(
                 "--cubin: expected ptxas on the search path or named by TCC_PTXAS, got none".to_owned(),
             )
         })?;
-        model.assemble(&ptxas).map_err(|e| fail(&e))?;
+        warnings = model.assemble(&ptxas).map_err(|e| fail(&e))?;
     }
     model.write(folder).map_err(|e| Failure::Input(e.to_string()))?;
     let (report, elapsed) = (model.report(), start.elapsed().as_secs_f64() * 1e3);
     for reason in &report.interpreted {
         context.output.detail(&format!("on the host: {reason}\n"));
     }
+    for warning in &warnings {
+        context.output.say(&format!("ptxas: {warning}\n"));
+    }
+    let without_c = model.without_c_source();
+    if let Some(reason) = &without_c {
+        context.output.detail(&format!("no model.c: {reason}\n"));
+    }
     if context.output.json {
         let report = json!({
             "compile_ms": elapsed, "kernels": report.kernels, "calls": report.calls,
-            "interpreted": report.interpreted, "targets": model.manifest().targets,
+            "interpreted": report.interpreted, "without_c": without_c, "warnings": warnings, "targets": model.manifest().targets,
         });
         context.output.print(&format!("{report}\n"));
     } else {

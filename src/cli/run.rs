@@ -53,17 +53,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         let names: Vec<String> = graph.outputs().iter().map(|(n, _)| n.to_string()).collect();
         (names, outputs, "interpreter".to_owned(), prepared, start.elapsed())
     } else if let Some((model, target)) = gpu::wanted(&args.run)? {
-        if !args.emulate {
-            return Err(gpu::no_driver(&args.run.model));
-        }
         let inputs = args.run.tensors(&gpu::inputs(&model)?, context)?;
         for reason in &model.report().interpreted {
             context.output.detail(&format!("on the host: {reason}\n"));
         }
         let (prepared, start) = (start.elapsed(), Instant::now());
-        let run = model.emulate(target, &inputs, false).map_err(|e| fail(&e))?;
+        let (run, how) = if args.emulate {
+            let run = model.emulate(target, &inputs, false).map_err(|e| fail(&e))?;
+            let how = format!("emulator, {} launches, {} ops on the host", run.launches, run.host_ops);
+            (run, how)
+        } else {
+            gpu::run(&args.run.model, &model, &inputs)?
+        };
         let names = model.manifest().outputs.iter().map(|p| p.name.clone()).collect();
-        let how = format!("emulator, {} launches, {} ops on the host", run.launches, run.host_ops);
         (names, run.outputs, how, prepared, start.elapsed())
     } else if args.emulate {
         return Err(Failure::Usage("--emulate: expected a GPU, such as --target sm_80".to_owned()));

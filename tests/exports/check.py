@@ -1,13 +1,15 @@
 """Exports architectures with random weights as users do, and compares tcc with ONNX Runtime on them.
 
-    check.py TCC [--size small|full] [--engine interpreter|cranelift] [--only NAME] [--exporter dynamo|torchscript]
+    check.py TCC [--size small|full] [--engine interpreter|cranelift|emulator|assembler] [--only NAME] [--exporter dynamo|torchscript]
              [--opset N] [--keep FOLDER]
 
 Every model is exported with one set of extents and run with another. The small models go to both engines, the full
-ones to machine code only. Exits with 1 if anything is refused or differs.
+ones to machine code only; the emulator runs kernels for GPUs, and
+NVIDIA's assembler must neither warn nor spill. Exits with 1 if anything is refused or differs.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import subprocess
@@ -87,10 +89,28 @@ def run(tcc, path, inputs, engine, folder):
     command = [tcc, "run", path, "--inputs", given, "--output", got, "--quiet"]
     if engine == "interpreter":
         command.append("--interpret")
+    if engine == "emulator":
+        command += ["--target", "sm_80", "--emulate"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return None, f"exit {done.returncode}: {done.stderr.strip()[:1500]}"
     return dict(np.load(got)), ""
+
+
+def assembled(tcc, path, folder):
+    """What NVIDIA's assembler has against the kernels, and how many there are."""
+    out = os.path.join(folder, "gpu")
+    command = [tcc, "--json", "compile", path, "--target", "sm_80,sm_90a", "--cubin", "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        return f"exit {done.returncode}: {done.stderr.strip()[:1500]}", 0
+    report = json.loads(done.stdout.strip().splitlines()[-1])
+    found = list(report["warnings"])
+    for target in report["targets"]:
+        for name, used in target["resources"].items():
+            if used["spill_bytes"] > 0:
+                found.append(f"{target['name']}: {name} spills {used['spill_bytes']} bytes")
+    return "; ".join(found), report["kernels"]
 
 
 def difference(got, wanted, relative=1e-3, absolute=1e-3):
@@ -138,6 +158,11 @@ def check(build, full, exporter, opset, engines, tcc, folder):
     found = []
     for engine in engines:
         start = time.time()
+        if engine == "assembler":
+            complaint, kernels = assembled(tcc, path, folder)
+            print(f"{build.__name__:16} {exporter:11} {actual:2} {complaint or f'{kernels} kernels assemble'}", flush=True)
+            found += [(engine, complaint)] if complaint else []
+            continue
         got, complaint = run(tcc, path, inputs, engine, folder)
         seconds = time.time() - start
         worst = 0.0
@@ -154,7 +179,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tcc")
     parser.add_argument("--size", choices=["small", "full"], default="small")
-    parser.add_argument("--engine", choices=["interpreter", "cranelift"])
+    parser.add_argument("--engine", choices=["interpreter", "cranelift", "emulator", "assembler"])
     parser.add_argument("--only", default="")
     parser.add_argument("--exporter", choices=list(OPSETS))
     parser.add_argument("--opset", type=int)

@@ -4,6 +4,7 @@
 //! manifest.json          what is launched, and how
 //! kernels/sm_80.ptx      the kernels for each target; .cubin beside it if they were assembled
 //! weights.bin            the constants, each at a multiple of 4096
+//! model.h, model.c       what loads and launches all this from C, if kernels alone make the model
 //! ```
 
 use std::io::Write;
@@ -12,11 +13,12 @@ use std::sync::Arc;
 
 use tcc_codegen::ptx::GpuTarget;
 use tcc_ir::diag::Diags;
+use tcc_runtime::cuda::{Manifest, Weight};
 use tcc_runtime::model::Constant;
 
 use super::super::Report;
 use super::GpuModel;
-use super::manifest::{Manifest, Weight};
+use super::c_source::c_source;
 
 /// Why a folder is no model for GPUs, or could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,16 @@ impl GpuModel {
         for (target, cubin) in &self.cubins {
             write(&format!("kernels/{target}.cubin"), cubin)?;
         }
+        match c_source(&self.manifest) {
+            Ok(c) => {
+                write("model.h", c.header.as_bytes())?;
+                write("model.c", c.source.as_bytes())?;
+            }
+            // What an earlier model left would not be this one's.
+            Err(_) => {
+                ["model.h", "model.c"].iter().for_each(|name| drop(std::fs::remove_file(folder.join(name))))
+            }
+        }
         let path = folder.join("weights.bin");
         let file = std::fs::File::create(&path).map_err(io(&path))?;
         let mut out = std::io::BufWriter::new(file);
@@ -117,17 +129,20 @@ impl GpuModel {
             }
             constants.push(Constant { bytes: Arc::new(Part { all: Arc::clone(&weights), start, end }) });
         }
-        let mut ptx = Vec::new();
+        let (mut ptx, mut cubins) = (Vec::new(), Vec::new());
         for described in &manifest.targets {
             let target: GpuTarget = described.name.parse().map_err(|e| malformed(format!("{e}")))?;
             // The file is named after the target, so that no manifest leads out of the folder.
             let text = String::from_utf8(read(&format!("kernels/{target}.ptx"))?);
             ptx.push((target, text.map_err(|e| malformed(e.to_string()))?));
+            if described.cubin.is_some() {
+                cubins.push((target, read(&format!("kernels/{target}.cubin"))?));
+            }
         }
         let host = manifest.host.iter().map(|text| text.parse()).collect::<Result<Vec<_>, Diags>>()?;
         let report =
             Report { calls: manifest.steps.len(), kernels: manifest.kernels.len(), ..Report::default() };
-        Ok(GpuModel { manifest, ptx, cubins: Vec::new(), constants, host, report })
+        Ok(GpuModel { manifest, ptx, cubins, constants, host, report })
     }
 }
 

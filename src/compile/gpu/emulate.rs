@@ -9,11 +9,11 @@ use tcc_codegen::ptx::emulate::{Arg, Fault, GlobalMemory, Options, launch};
 use tcc_ir::dim::{Bindings, Symbol};
 use tcc_ir::loops::{interpret_with, parse_nest};
 use tcc_ir::tensor::{Tensor, TensorError, Tolerance};
+use tcc_runtime::cuda::{Kernel, Launch, Step};
 use tcc_runtime::model::{BufferDef, Expr, Op, Param, Place, TensorView};
 
 use super::super::host::carry_out;
 use super::GpuModel;
-use super::manifest::{Kernel, Step};
 
 /// Why a run gave no outputs.
 #[derive(Debug, thiserror::Error)]
@@ -86,12 +86,14 @@ impl GpuModel {
         check: bool,
     ) -> Result<GpuRun, GpuRunError> {
         let wanted = |t: &GpuTarget| target.is_none_or(|w| w == *t);
-        let found = self.ptx.iter().find(|(t, _)| wanted(t));
-        let Some((_, text)) = found else {
+        let found = self.ptx.iter().position(|(t, _)| wanted(t));
+        let Some(found) = found else {
             let known: Vec<String> = self.ptx.iter().map(|(t, _)| t.to_string()).collect();
             let got = target.map_or_else(|| "none".to_owned(), |t| t.to_string());
             return Err(GpuRunError::Target { known: known.join(", "), got });
         };
+        let text = &self.ptx[found].1;
+        let schedule = self.manifest.targets.get(found).map_or(0, |t| t.schedule as usize);
         let module = Module::parse(text).map_err(|e| GpuRunError::Ptx(e.to_string()))?;
         let mut call = Call {
             model: self,
@@ -107,7 +109,8 @@ impl GpuModel {
             match step {
                 Step::Launch { kernel, buffers } => {
                     launches += 1;
-                    call.launch(&self.manifest.kernels[*kernel as usize], buffers)?;
+                    let kernel = &self.manifest.kernels[*kernel as usize];
+                    call.launch(kernel, &kernel.launches[schedule], buffers)?;
                 }
                 Step::Host { work, inputs, outputs, name, .. } => {
                     host_ops += 1;
@@ -219,33 +222,33 @@ impl Call<'_> {
         Ok(Tensor::from_byte_slice(dtype, &self.shape(buffer)?, self.bytes(buffer)?)?)
     }
 
-    fn launch(&mut self, kernel: &Kernel, buffers: &[u32]) -> Result<(), GpuRunError> {
+    fn launch(&mut self, kernel: &Kernel, how: &Launch, buffers: &[u32]) -> Result<(), GpuRunError> {
         let mut args = Vec::new();
         for buffer in buffers {
             args.push(Arg::U64(self.place(*buffer as usize)?.0));
         }
         let missing = || GpuRunError::Size(format!("kernel `{}`", kernel.name));
-        for symbol in &kernel.symbols {
+        for symbol in &how.symbols {
             let value = self.symbols.get(*symbol as usize).copied().flatten();
             args.push(Arg::I64(value.ok_or_else(missing)?));
         }
         let mut grid = [0u32; 3];
-        for (to, extent) in grid.iter_mut().zip(&kernel.grid) {
+        for (to, extent) in grid.iter_mut().zip(&how.grid) {
             let extent = extent.eval(&self.symbols).ok_or_else(missing)?;
             *to = u32::try_from(extent.max(0)).map_err(|_| missing())?;
         }
         if grid.contains(&0) {
             return Ok(());
         }
-        let scratch = self.size(&kernel.scratch_bytes, || kernel.name.clone())?;
-        if kernel.scratch_bytes.0 != Expr::constant(0).0 {
+        let scratch = self.size(&how.scratch_bytes, || kernel.name.clone())?;
+        if how.has_scratch() {
             let blocks: usize = grid.iter().map(|g| *g as usize).product();
             args.push(Arg::U64(self.memory.reserve("scratch", scratch.saturating_mul(blocks))));
         }
-        let shared = self.size(&kernel.shared_bytes, || kernel.name.clone())?;
+        let shared = self.size(&how.shared_bytes, || kernel.name.clone())?;
         let shared = u32::try_from(shared).map_err(|_| missing())?;
         let options = Options::default();
-        launch(&self.module, &kernel.name, grid, kernel.block, shared, &args, &mut self.memory, options)
+        launch(&self.module, &kernel.name, grid, how.block, shared, &args, &mut self.memory, options)
             .map_err(|fault| GpuRunError::Fault(Box::new(fault)))?;
         if self.check { self.compare(kernel, buffers) } else { Ok(()) }
     }

@@ -1,8 +1,10 @@
 //! Models for GPUs: kernels as PTX, what launches them as data, and their execution in the emulator.
 
 mod artifact;
+mod c_source;
+#[cfg(feature = "cuda")]
+mod device;
 mod emulate;
-mod manifest;
 mod plan;
 mod ptxas;
 #[cfg(test)]
@@ -19,9 +21,11 @@ use super::host::HostWork;
 use super::{CompileError, Compiler, Report};
 
 pub use artifact::GpuArtifactError;
+#[cfg(feature = "cuda")]
+pub use device::DeviceRunError;
 pub use emulate::{GpuRun, GpuRunError};
-pub use manifest::{Kernel, Manifest, Resources, Step, Target, Weight};
 pub use ptxas::{Assembled, Ptxas};
+pub use tcc_runtime::cuda::{Kernel, Launch, Manifest, Resources, Step, Target, Weight};
 
 /// A model compiled for one or several GPUs.
 pub struct GpuModel {
@@ -44,11 +48,13 @@ impl Compiler {
         use tcc_lowering::eqsat::CostModel;
         use tcc_lowering::graph_to_loops::{Work, lower_graph_for};
         let stages = lower_graph_for(&self.rewritten(graph)?, &CostModel::gpu());
+        let machines = plan::machines(targets);
+        let programs = |nest| machines.iter().map(move |m| plan::program(nest, m).to_string());
         let nests = stages.iter().filter_map(|s| match &s.work {
-            Work::Nest(nest) => Some(plan::program(nest, &plan::machine(targets)).to_string()),
+            Work::Nest(nest) => Some(nest),
             Work::Host(_) => None,
         });
-        Ok(nests.collect())
+        Ok(nests.flat_map(programs).collect())
     }
 
     /// The graph after the passes that know nothing of processors: layouts for CPUs are no gain here.
@@ -86,22 +92,30 @@ impl GpuModel {
         &self.ptx
     }
 
-    /// Assembles the kernels for every target, and notes what they use.
-    pub fn assemble(&mut self, ptxas: &Ptxas) -> Result<(), String> {
+    /// Assembles the kernels for every target, notes what they use, and gives what the assembler warned of.
+    pub fn assemble(&mut self, ptxas: &Ptxas) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
         for ((target, text), described) in self.ptx.iter().zip(&mut self.manifest.targets) {
             let assembled = ptxas.assemble(text, *target)?;
             described.cubin = Some(format!("kernels/{target}.cubin"));
             described.resources = assembled.resources;
             for kernel in &self.manifest.kernels {
                 if let Some(resources) = described.resources.get_mut(&kernel.name) {
-                    let shared = kernel.shared_bytes.eval(&[]).unwrap_or(0);
+                    let launch = &kernel.launches[described.schedule as usize];
+                    let shared = launch.shared_bytes.eval(&[]).unwrap_or(0);
                     resources.occupancy =
-                        ptxas::occupancy(*target, resources.registers, kernel.block, shared);
+                        ptxas::occupancy(*target, resources.registers, launch.block, shared);
                 }
             }
+            warnings.extend(assembled.warnings.iter().map(|w| format!("{target}: {w}")));
             self.cubins.push((*target, assembled.cubin));
         }
-        Ok(())
+        Ok(warnings)
+    }
+
+    /// Why there is no C source that runs the model, if there is none.
+    pub fn without_c_source(&self) -> Option<String> {
+        c_source::c_source(&self.manifest).err()
     }
 
     /// The inputs: names, element types and extents.

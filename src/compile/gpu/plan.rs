@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 use tcc_codegen::EmitError;
 use tcc_codegen::ptx::{self, GpuTarget};
+use tcc_ir::dim::Symbol;
 use tcc_ir::graph::Graph;
 use tcc_ir::loops::Nest;
 use tcc_ir::mem::Program;
@@ -11,10 +12,10 @@ use tcc_lowering::graph_to_loops::{Stage, Work, lower_graph_for};
 use tcc_lowering::loops_to_mem::lower_nest;
 use tcc_lowering::mem_passes::expand_functions;
 use tcc_lowering::schedule::gpu::{GpuMachine, schedule_gpu};
+use tcc_runtime::cuda::{FORMAT, Kernel, Launch, Manifest, Step, Target};
 
 use super::super::host::HostWork;
 use super::super::plan::{Planner, types};
-use super::manifest::{FORMAT, Kernel, Manifest, Step, Target};
 use super::{CompileError, GpuModel};
 
 /// The program of a nest under its default schedule for GPUs.
@@ -33,7 +34,7 @@ pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, Com
     planner.results(&stages);
     let mut gpu = Gpu {
         targets,
-        machine: machine(targets),
+        machines: machines(targets),
         texts: targets.iter().map(|t| ptx::header(*t)).collect(),
         kernels: Vec::new(),
         known: FxHashMap::default(),
@@ -48,12 +49,13 @@ pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, Com
     let manifest = Manifest {
         format: FORMAT,
         symbols: model.symbols,
+        ranges: model.ranges,
         inputs: model.inputs,
         outputs: model.outputs,
         buffers: model.buffers,
         arena_bytes: model.arena_bytes,
         weights: Vec::new(),
-        targets: targets.iter().map(described).collect(),
+        targets: targets.iter().map(|t| described(t, &gpu.machines)).collect(),
         kernels: gpu.kernels,
         steps: gpu.steps,
         host: planner.host.iter().map(ToString::to_string).collect(),
@@ -62,9 +64,11 @@ pub(super) fn plan(graph: &Graph, targets: &[GpuTarget]) -> Result<GpuModel, Com
     Ok(GpuModel::new(manifest, ptx, model.constants, planner.host, planner.report))
 }
 
-fn described(target: &GpuTarget) -> Target {
+fn described(target: &GpuTarget, machines: &[GpuMachine]) -> Target {
+    let own = machine(target);
     Target {
         name: target.to_string(),
+        schedule: machines.iter().position(|m| *m == own).unwrap_or(0) as u32,
         ptx: format!("{}.{}", target.version.0, target.version.1),
         file: format!("kernels/{target}.ptx"),
         cubin: None,
@@ -72,18 +76,30 @@ fn described(target: &GpuTarget) -> Target {
     }
 }
 
-/// What all of some targets can do.
-pub(super) fn machine(targets: &[GpuTarget]) -> GpuMachine {
-    GpuMachine { tensor_cores: targets.iter().all(|t| t.capability >= 80), ..GpuMachine::default() }
+/// What schedules for a target may use.
+fn machine(target: &GpuTarget) -> GpuMachine {
+    GpuMachine { tensor_cores: target.capability >= 80, ..GpuMachine::default() }
+}
+
+/// The machines among some targets, each once.
+pub(super) fn machines(targets: &[GpuTarget]) -> Vec<GpuMachine> {
+    let mut machines = Vec::new();
+    for machine in targets.iter().map(machine) {
+        if !machines.contains(&machine) {
+            machines.push(machine);
+        }
+    }
+    machines
 }
 
 struct Gpu<'t> {
     targets: &'t [GpuTarget],
-    machine: GpuMachine,
+    /// What schedules are made for.
+    machines: Vec<GpuMachine>,
     /// The PTX for each target.
     texts: Vec<String>,
     kernels: Vec<Kernel>,
-    /// Kernels by the text of their program, or why there is none.
+    /// Kernels by the text of their programs, or why there is none.
     known: FxHashMap<String, Result<u32, String>>,
     steps: Vec<Step>,
 }
@@ -125,20 +141,23 @@ impl Gpu<'_> {
         if let Some(dtype) = types(nest).into_iter().find(|d| !ptx::has_type(*d)) {
             return Ok(Err(format!("device code has no {dtype}")));
         }
-        let mut program = program(nest, &self.machine);
-        program.name.clear();
-        let text = program.to_string();
+        let mut programs: Vec<Program> = self.machines.iter().map(|m| program(nest, m)).collect();
+        programs.iter_mut().for_each(|p| p.name.clear());
+        let text: String = programs.iter().map(ToString::to_string).collect();
         if let Some(known) = self.known.get(&text) {
             return Ok(known.clone());
         }
-        program.name = format!("k{}_{}", self.kernels.len(), nest.name);
+        let name = format!("k{}_{}", self.kernels.len(), nest.name);
+        programs.iter_mut().for_each(|p| p.name.clone_from(&name));
         let mut codes = Vec::new();
-        let mut how = None;
+        let mut launches: Vec<Option<Launch>> = vec![None; programs.len()];
         for target in self.targets {
-            match ptx::emit(&program, *target) {
+            let own = machine(target);
+            let Some(schedule) = self.machines.iter().position(|m| *m == own) else { continue };
+            match ptx::emit(&programs[schedule], *target) {
                 Ok((kernel, code)) => {
                     codes.push(code);
-                    how = Some(kernel);
+                    launches[schedule] = Some(launch(&kernel, planner));
                 }
                 Err(EmitError::Unsupported { message, .. }) => {
                     self.known.insert(text, Err(message.clone()));
@@ -147,26 +166,28 @@ impl Gpu<'_> {
                 Err(other) => return Err(other.into()),
             }
         }
-        let Some(kernel) = how else { return Ok(Err("no target was given".to_owned())) };
+        let launches: Vec<Launch> = launches.into_iter().flatten().collect();
+        if launches.is_empty() {
+            return Ok(Err("no target was given".to_owned()));
+        }
         for (all, code) in self.texts.iter_mut().zip(codes) {
             all.push('\n');
             all.push_str(&code);
         }
         let number = self.kernels.len() as u32;
-        self.kernels.push(Kernel {
-            name: kernel.name,
-            grid: kernel.grid.each_ref().map(|d| planner.expr(d)),
-            block: kernel.block,
-            shared_bytes: planner.expr(&kernel.shared_bytes),
-            scratch_bytes: planner.expr(&kernel.scratch_bytes),
-            symbols: kernel
-                .symbols
-                .iter()
-                .map(|s| planner.numbers.get(s).copied().unwrap_or(u32::MAX))
-                .collect(),
-            nest: nest.to_string(),
-        });
+        self.kernels.push(Kernel { name, launches, nest: nest.to_string() });
         self.known.insert(text, Ok(number));
         Ok(Ok(number))
+    }
+}
+
+fn launch(kernel: &ptx::Kernel, planner: &Planner<'_>) -> Launch {
+    let number = |s: &Symbol| planner.numbers.get(s).copied().unwrap_or(u32::MAX);
+    Launch {
+        grid: kernel.grid.each_ref().map(|d| planner.expr(d)),
+        block: kernel.block,
+        shared_bytes: planner.expr(&kernel.shared_bytes),
+        scratch_bytes: planner.expr(&kernel.scratch_bytes),
+        symbols: kernel.symbols.iter().map(number).collect(),
     }
 }

@@ -6,8 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tcc_codegen::ptx::GpuTarget;
-
-use super::manifest::Resources;
+use tcc_runtime::cuda::Resources;
 
 /// The assembler's program.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use tcc_ir::tensor::{Tensor, Tolerance};
 
 use super::*;
 
+mod mutations;
+
 fn target(name: &str) -> GpuTarget {
     name.parse().unwrap()
 }

@@ -51,6 +51,9 @@ pub(super) struct Place {
 /// Every buffer and every block's memory starts at a multiple of this.
 pub(super) const ALIGNMENT: i64 = 16;
 
+/// So many floats of 16 bits are moved at once, as pairs: vectors have no more than four parts.
+const HALVES: usize = 8;
+
 /// Where the program's own buffers lie in the memory of their space.
 pub(super) struct Layout {
     /// Offsets in shared or scratch memory.
@@ -225,6 +228,14 @@ impl Emit<'_> {
             let (load, ty) = (place.space.load(), memory_type(dtype));
             match raw.as_slice() {
                 [one] => ins!(self, "{guard}{load}.{ty} {one}, [{address}+{immediate}]"),
+                halves if halves.len() == HALVES => {
+                    let pairs = [(); HALVES / 2].map(|()| self.code.reg(Class::B32));
+                    let list = pairs.map(|p| p.to_string()).join(", ");
+                    ins!(self, "{load}.v4.b32 {{{list}}}, [{address}+{immediate}]");
+                    for (pair, both) in pairs.iter().zip(halves.as_chunks::<2>().0) {
+                        ins!(self, "mov.b32 {{{}, {}}}, {pair}", both[0], both[1]);
+                    }
+                }
                 many => {
                     let list: Vec<String> = many.iter().map(ToString::to_string).collect();
                     ins!(self, "{load}.v{width}.{ty} {{{}}}, [{address}+{immediate}]", list.join(", "));
@@ -269,6 +280,14 @@ impl Emit<'_> {
             let (store, ty) = (place.space.store(), stored_type(dtype));
             match raw.as_slice() {
                 [one] => ins!(self, "{guard}{store}.{ty} [{address}+{immediate}], {one}"),
+                halves if halves.len() == HALVES => {
+                    let pairs = [(); HALVES / 2].map(|()| self.code.reg(Class::B32));
+                    for (pair, both) in pairs.iter().zip(halves.as_chunks::<2>().0) {
+                        ins!(self, "mov.b32 {pair}, {{{}, {}}}", both[0], both[1]);
+                    }
+                    let list = pairs.map(|p| p.to_string()).join(", ");
+                    ins!(self, "{store}.v4.b32 [{address}+{immediate}], {{{list}}}");
+                }
                 many => {
                     let list: Vec<String> = many.iter().map(ToString::to_string).collect();
                     ins!(self, "{store}.v{width}.{ty} [{address}+{immediate}], {{{}}}", list.join(", "));
@@ -298,9 +317,12 @@ impl Emit<'_> {
             return 1;
         }
         let bytes = i64::from(dtype.bits() / 8);
-        [4usize, 2]
+        let most = if memory_register(dtype) == Class::B16 { HALVES } else { 4 };
+        [HALVES, 4, 2]
             .into_iter()
-            .find(|w| *w <= left && *w as i64 * bytes <= ALIGNMENT && self.is_multiple(at, *w as i64))
+            .find(|w| {
+                *w <= left && *w <= most && *w as i64 * bytes <= ALIGNMENT && self.is_multiple(at, *w as i64)
+            })
             .unwrap_or(1)
     }
 

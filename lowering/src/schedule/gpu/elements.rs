@@ -47,7 +47,7 @@ pub(super) fn schedule(nest: &Nest, machine: &GpuMachine) -> Option<Vec<Stmt>> {
 /// How many neighbouring elements a thread takes: as many as 16 bytes of the widest buffer hold, if rows divide.
 fn lanes(nest: &Nest, last: &Dim) -> i64 {
     let bits = nest.params().map(|b| b.ty.dtype.bits()).max().unwrap_or(32).max(8);
-    let widest = i64::from(128 / bits).clamp(1, 4);
+    let widest = i64::from(128 / bits).clamp(1, 8);
     match last.as_const() {
         Some(extent) if extent % widest == 0 => widest,
         _ => 1,

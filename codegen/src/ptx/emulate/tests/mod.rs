@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod cases;
+mod golden;
 mod mutations;
 mod ptxas;
 
