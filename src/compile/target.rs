@@ -64,8 +64,13 @@ pub(super) trait Schedulable {
 }
 
 /// What processors have in common, as measured on a server's core: layouts need the proportions alone.
-const FACTS: Facts =
-    Facts { fma_units: 2, cache_bytes_per_cycle: 16, memory_bytes_per_cycle: 8, ..Facts::NONE };
+const FACTS: Facts = Facts {
+    fma_units: 2,
+    l2_bytes: 1 << 20,
+    cache_bytes_per_cycle: 16,
+    memory_bytes_per_cycle: 8,
+    ..Facts::NONE
+};
 
 impl Schedulable for CpuTarget {
     fn schedule(&self) -> Machine {
@@ -77,13 +82,7 @@ impl Schedulable for CpuTarget {
             columns: k.columns,
             group: i64::from(k.group),
         });
-        Machine {
-            vector_bytes: 64,
-            tile_rows,
-            tile_columns,
-            narrow: narrow.collect(),
-            facts: FACTS,
-        }
+        Machine { vector_bytes: 64, tile_rows, tile_columns, narrow: narrow.collect(), facts: FACTS }
     }
 }
 

@@ -12,8 +12,8 @@ mod place;
 pub(super) mod reduction;
 pub(super) mod source;
 pub(super) mod types;
-pub(super) mod winograd;
 mod window;
+pub(super) mod winograd;
 
 use smallvec::SmallVec;
 
