@@ -72,8 +72,9 @@ fn every_graph_pass_keeps_what_is_computed() {
             let text = after.to_string();
             let again = Ir::parse(&text)
                 .unwrap_or_else(|d| panic!("seed {seed}: `{pipeline}`: {}", d.render("after", &text)));
+            // Text knows one NaN, whatever bits arithmetic left in it.
             assert!(
-                again == after,
+                again == after || (text.contains("nan") && again.to_string() == text),
                 "seed {seed}: `{pipeline}` left a graph that reads back as another\n{text}"
             );
         }

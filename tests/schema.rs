@@ -50,7 +50,7 @@ fn examples_are_as_described_and_mistakes_are_not() {
 #[test]
 fn damaged_documents_are_refused_or_read() {
     let example = std::fs::read_to_string(root().join("examples/mlp.json")).unwrap();
-    let mut texts: Vec<String> = seeds().take(30).map(|s| to_json(&generate::graph(s)).unwrap()).collect();
+    let mut texts: Vec<String> = seeds().take(50).map(|s| to_json(&generate::graph(s)).unwrap()).collect();
     texts.push(example);
     let mut random = Random(5);
     let (mut read, mut refused) = (0, 0);
