@@ -113,7 +113,6 @@ fn errors_stay_near_those_of_plain_sums() {
             let compiled = Compiler::new().strictness(Strictness::Strict).compile(&graph).unwrap();
             error(&compiled.run(std::slice::from_ref(&x), &Inline).unwrap().outputs[0], &want[0], scale)
         });
-        println!("{channels} channels: {tiled:.0} in tiles, {plain:.0} plain");
         assert!(tiled < 3.0 * plain.max(16.0), "{channels}: {tiled} {plain}");
     }
 }

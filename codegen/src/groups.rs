@@ -7,12 +7,15 @@ use tcc_ir::mem::Program;
 use crate::EmitError;
 use crate::link::{Parts, link};
 
+/// What makes an object of programs.
+type Emit<'e> = dyn Fn(&[Program]) -> Result<Vec<u8>, EmitError> + Sync + 'e;
+
 /// Compiles groups of `size` programs side by side and puts their objects together. The size is the backend's, so
 /// that the bytes do not depend on the machine that compiles.
 pub(crate) fn emit_in_groups(
     programs: &[Program],
     size: usize,
-    emit: &(dyn Fn(&[Program]) -> Result<Vec<u8>, EmitError> + Sync),
+    emit: &Emit<'_>,
 ) -> Result<Vec<u8>, EmitError> {
     let internal = |message: String| EmitError::Internal { program: "module".to_owned(), message };
     let groups: Vec<&[Program]> = programs.chunks(size).collect();

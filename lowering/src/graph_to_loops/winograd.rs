@@ -33,7 +33,7 @@ impl Emit<'_> {
         let (x, winograd) = (node.operands[0], matrices(node));
         let (dtype, inputs) = (self.dtype(x), winograd.inputs());
         let kept = accumulator_type(dtype);
-        let loops = self.loop_vars(&self.shape(heavy)[1..].to_vec());
+        let loops = self.loop_vars(&self.shape(heavy)[1..]);
         let at = indices(&loops);
         let (lo, extents) = (ints(node, "lo"), self.shape(x)[1..3].to_vec());
         let pixel = |axis: usize, k: usize| {
@@ -93,7 +93,7 @@ impl Emit<'_> {
         let (x, winograd) = (node.operands[0], matrices(node));
         let (dtype, outputs) = (self.dtype(x), winograd.outputs);
         let kept = accumulator_type(dtype);
-        let loops = self.loop_vars(&self.shape(x)[1..].to_vec());
+        let loops = self.loop_vars(&self.shape(x)[1..]);
         let at = indices(&loops);
         let sizes = dims(node, "sizes");
         let pixel = |axis: usize, k: usize| &(&at[axis + 1] * &Dim::from(winograd.outputs)) + &Dim::from(k);

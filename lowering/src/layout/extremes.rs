@@ -81,7 +81,7 @@ mod tests {
             let count: usize = extents.iter().product();
             let values: Vec<f32> = (0..count).map(|i| ((i * 7919) % count) as f32).collect();
             let x = Tensor::from_slice(&extents, &values).unwrap();
-            let expected = evaluate(&graph, &[x.clone()]).unwrap();
+            let expected = evaluate(&graph, std::slice::from_ref(&x)).unwrap();
             let split = split_extremes(&graph);
             assert_eq!(split.node_count() > graph.node_count(), count >= 4096, "{split}");
             assert_eq!(evaluate(&split, &[x]).unwrap()[0].get_flat(0), expected[0].get_flat(0));

@@ -49,7 +49,7 @@ struct Ends {
 fn even_block(bytes: usize) -> usize {
     let blocks = bytes.div_ceil(ROW).max(1);
     let even = bytes / blocks;
-    if bytes > 0 && even * blocks == bytes && even % 4 == 0 { even } else { ROW }
+    if bytes > 0 && even * blocks == bytes && even.is_multiple_of(4) { even } else { ROW }
 }
 
 /// A matrix from some element on, and the bytes from one row or group to the next.

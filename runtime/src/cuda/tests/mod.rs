@@ -1,5 +1,7 @@
 //! The runtime for GPUs on a driver that has none: the order of its calls, their arguments, what becomes of errors.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
