@@ -318,6 +318,8 @@ fn run(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Outcome<Graph>, PassError> 
     };
     let run = |optimizer: &Optimizer, cx: &mut PassCx<'_>| {
         let (next, report) = optimizer.run(graph, &mut || cx.rewrite());
+        // What was chosen may be what was there, reached by another way.
+        let next = next.filter(|next| next != graph);
         for used in report.used.into_iter().filter(|_| next.is_some()) {
             cx.owe(Owed { rewrite: used.rule, numerics: used.numerics, count: used.count });
         }
